@@ -1,0 +1,26 @@
+//! Spans and events, all behind the feature `tracing`. Names and fields are fixed; no address, body or secret in them.
+
+use std::future::Future;
+
+use crate::error::Error;
+
+#[cfg(feature = "tracing")]
+pub(crate) async fn call<F: Future>(operation: &str, work: F) -> F::Output {
+    use tracing::Instrument as _;
+    work.instrument(tracing::debug_span!("kinetic.call", operation))
+        .await
+}
+
+#[cfg(not(feature = "tracing"))]
+pub(crate) async fn call<F: Future>(_operation: &str, work: F) -> F::Output {
+    work.await
+}
+
+#[cfg(feature = "tracing")]
+pub(crate) fn failed(error: &Error, attempt: u32) {
+    let status = error.status().map(|status| status.as_u16());
+    tracing::debug!(kind = ?error.kind(), delivery = ?error.delivery(), status, attempt, "attempt failed");
+}
+
+#[cfg(not(feature = "tracing"))]
+pub(crate) fn failed(_error: &Error, _attempt: u32) {}

@@ -1,0 +1,172 @@
+//! Publishing a file as a datasource (Tableau REST API reference, Publish Data Source).
+
+use super::{Datasource, Datasources, upload};
+use crate::call::{Answer, Call};
+use crate::error::{Error, Result};
+use crate::ids::ProjectId;
+use crate::jobs::JobHandle;
+use crate::multipart::{self, FilePart};
+use crate::source::FileSource;
+use crate::xml::escape;
+
+/// What is to be published, and where.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct PublishRequest {
+    project: ProjectId,
+    name: String,
+    file: FileSource,
+    description: Option<String>,
+    overwrite: bool,
+    as_job: bool,
+}
+
+impl PublishRequest {
+    /// Publishes `file` under a name in a project. A datasource of that name there is an error, unless it is to be overwritten.
+    pub fn new(project: ProjectId, name: impl Into<String>, file: FileSource) -> Self {
+        Self {
+            project,
+            name: name.into(),
+            file,
+            description: None,
+            overwrite: false,
+            as_job: false,
+        }
+    }
+
+    /// Replaces a datasource of the same name in the project; its id stays. Repeating such a publish has no second effect.
+    pub fn overwrite(mut self) -> Self {
+        self.overwrite = true;
+        self
+    }
+
+    /// Lets the server work on it as a job, instead of keeping the answer back until it is done. Gateways give up on long answers.
+    pub fn as_job(mut self) -> Self {
+        self.as_job = true;
+        self
+    }
+
+    /// A description for people.
+    pub fn description(mut self, text: impl Into<String>) -> Self {
+        self.description = Some(text.into());
+        self
+    }
+
+    fn payload(&self) -> String {
+        let description = self
+            .description
+            .as_deref()
+            .map_or_else(String::new, |text| format!(" description=\"{}\"", escape(text)));
+        format!(
+            "<tsRequest><datasource name=\"{}\"{description}><project id=\"{}\"/></datasource></tsRequest>",
+            escape(&self.name),
+            escape(self.project.as_str())
+        )
+    }
+}
+
+/// What became of a publish.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Published {
+    /// It is done.
+    Datasource(Box<Datasource>),
+    /// It goes on as this job. When it has ended, find the datasource by name and project: the job does not name it.
+    Job(JobHandle),
+}
+
+impl Datasources {
+    /// Publishes a file: in one request when it is no larger than the client's chunk size, else in blocks. At most one block is in
+    /// memory at a time.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Forbidden`](crate::ErrorKind::Forbidden) when the name is taken and not to be overwritten, or the user may not
+    /// publish there (403007 stands for both), [`ErrorKind::File`](crate::ErrorKind::File) when the file cannot be read, and
+    /// everything that can go wrong between here and the server. With delivery [`Unknown`](crate::Delivery::Unknown) it may have
+    /// been published: look before it is repeated without [`overwrite`](PublishRequest::overwrite).
+    pub async fn publish(&self, request: PublishRequest) -> Result<Published> {
+        const OPERATION: &str = "publish datasource";
+        if request.name.trim().is_empty() || request.name.chars().count() > 255 {
+            return Err(Error::config(
+                OPERATION,
+                "the name is empty or longer than 255 characters",
+            ));
+        }
+        let kind = request.file.kind(OPERATION)?.extension();
+        let size = request.file.size().await?;
+        if size == 0 {
+            return Err(Error::config(
+                OPERATION,
+                "the file is empty; finish writing it before it is published",
+            ));
+        }
+        let payload = request.payload();
+        let mut call = Call::post(OPERATION, &["datasources"])?
+            .idempotent(request.overwrite)
+            .long();
+        for (name, wanted) in [("overwrite", request.overwrite), ("asJob", request.as_job)] {
+            if wanted {
+                call = call.query(name, "true");
+            }
+        }
+        let client = &self.client;
+        let answer = match usize::try_from(size)
+            .ok()
+            .filter(|&size| size <= client.shared.chunk_size)
+        {
+            Some(length) => {
+                let file_name = format!("datasource.{kind}");
+                let mut reader = request.file.open().await?;
+                reader.expect_size(size).await?;
+                let part = FilePart {
+                    name: "tableau_datasource",
+                    file_name: &file_name,
+                    reader: &mut reader,
+                    offset: 0,
+                    length,
+                };
+                let body = multipart::assemble(&payload, Some(part)).await?;
+                client.run(&call.body(body.kind, body.body)).await?
+            }
+            None => self.commit(call, &request.file, size, kind, &payload).await?,
+        };
+        self.published(&answer, request.as_job)
+    }
+
+    /// Uploads the file and publishes the upload. An upload is used up by the attempt that commits it, so each attempt of ours has
+    /// one of its own.
+    async fn commit(
+        &self,
+        call: Call,
+        file: &FileSource,
+        size: u64,
+        kind: &str,
+        payload: &str,
+    ) -> Result<Answer> {
+        let repeatable = call.idempotent;
+        let call = call.idempotent(false);
+        let mut attempt = 1;
+        loop {
+            let id = upload::upload(&self.client, &call.operation, file, size).await?;
+            let body = multipart::assemble(payload, None).await?;
+            let commit = call
+                .clone()
+                .query("uploadSessionId", id.as_str())
+                .query("datasourceType", kind)
+                .body(body.kind, body.body);
+            match self.client.run(&commit).await {
+                Err(error) if upload::may_begin_anew(&error, repeatable, attempt) => attempt += 1,
+                ended => return ended,
+            }
+        }
+    }
+
+    fn published(&self, answer: &Answer, as_job: bool) -> Result<Published> {
+        if as_job && let Ok(job) = JobHandle::of_answer(&self.client, answer) {
+            return Ok(Published::Job(job));
+        }
+        answer
+            .member("datasource")
+            .map(|found| Published::Datasource(Box::new(found)))
+    }
+}

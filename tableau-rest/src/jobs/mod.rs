@@ -1,0 +1,109 @@
+//! Background jobs (Tableau REST API reference, Jobs, Tasks, and Schedules Methods).
+
+mod status;
+#[cfg(test)]
+mod tests;
+mod wait;
+
+use http::Method;
+use serde_json::Value;
+
+use crate::call::{Answer, Call, Scope};
+use crate::client::Client;
+use crate::error::Result;
+use crate::ids::JobId;
+use crate::wire;
+
+pub use self::status::{FinishCode, JobState, JobStatus, StatusNote};
+pub use self::wait::{JobOutcome, UnknownReason, WaitPolicy};
+
+/// The jobs of the site.
+#[derive(Clone, Debug)]
+pub struct Jobs {
+    client: Client,
+}
+
+impl Jobs {
+    pub(crate) fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    /// What is known of a job.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) when the server has forgotten it (404018, 400031),
+    /// [`ErrorKind::Forbidden`](crate::ErrorKind::Forbidden) when the user may not ask: for others than
+    /// administrators that is documented.
+    pub async fn get(&self, id: &JobId) -> Result<JobStatus> {
+        self.handle(id.clone()).status().await
+    }
+
+    /// A handle on a job, for example one that was noted before a restart. Nothing is sent.
+    pub fn handle(&self, id: JobId) -> JobHandle {
+        JobHandle {
+            client: self.client.clone(),
+            id,
+        }
+    }
+
+    /// Cancels a job. Only refreshes, subscriptions and flow runs can be cancelled.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) when it is done already (403091), or of another kind
+    /// (403081).
+    pub async fn cancel(&self, id: &JobId) -> Result<()> {
+        let call =
+            Call::new("cancel job", Method::PUT, Scope::Site, &["jobs", id.as_str()])?.idempotent(true);
+        self.client.run(&call).await.map(|_| ())
+    }
+}
+
+/// A job of this site. It can be made again from its id after a restart, with [`Jobs::handle`].
+#[derive(Clone, Debug)]
+pub struct JobHandle {
+    client: Client,
+    id: JobId,
+}
+
+impl JobHandle {
+    /// From the answer that started it. `None` when the answer names no job.
+    pub(crate) fn read(client: &Client, value: &Value) -> Option<Self> {
+        let id = wire::text(value.get("job")?.get("id"))?.into();
+        Some(Self {
+            client: client.clone(),
+            id,
+        })
+    }
+
+    pub(crate) fn of_answer(client: &Client, answer: &Answer) -> Result<Self> {
+        Self::read(client, &answer.value()?).ok_or_else(|| answer.unfit("the answer names no job"))
+    }
+
+    /// Its id.
+    pub fn id(&self) -> &JobId {
+        &self.id
+    }
+
+    /// What is known of it now.
+    ///
+    /// # Errors
+    /// As [`Jobs::get`].
+    pub async fn status(&self) -> Result<JobStatus> {
+        let call = Call::get("read job", &["jobs", self.id.as_str()])?;
+        let answer = self.client.run(&call).await?;
+        let value = answer.value()?;
+        value
+            .get("job")
+            .and_then(JobStatus::read)
+            .ok_or_else(|| answer.unfit("the answer describes no job"))
+    }
+
+    /// Waits until it has ended, or the limit of the policy is over.
+    ///
+    /// # Errors
+    /// When the server cannot be asked any more. That it has forgotten the job, or does not let this user ask, is no
+    /// error but [`JobOutcome::Unknown`].
+    pub async fn wait(&self, policy: WaitPolicy) -> Result<JobOutcome> {
+        wait::wait(self, policy).await
+    }
+}
