@@ -126,7 +126,6 @@ impl Wrapped for Datasource {
 
 /// What became of the wish to refresh something.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
 pub enum Refresh {
     /// It runs, as this job.
     Started(JobHandle),

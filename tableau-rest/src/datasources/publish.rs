@@ -67,7 +67,6 @@ impl PublishRequest {
 
 /// What became of a publish.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
 pub enum Published {
     /// It is done.
     Datasource(Box<Datasource>),

@@ -1,0 +1,343 @@
+//! Kinetic as a source: entity sets and BAQs, read by keyset, never by `$skip`.
+//!
+//! - A dataset tracked by **revision** is read in the order of its row version: `SysRevID gt last and SysRevID le head`. A row that
+//!   changes meanwhile moves behind the head and is read by the next window; none is skipped.
+//! - A dataset tracked by a **stamp** is read whole in the order of its key, and its changes in the order of stamp and key. The
+//!   lower bound is inclusive and goes back by the overlap; rows without a stamp are read again each time, since nothing tells
+//!   whether they changed.
+//!
+//! A page shorter than asked for is never taken for the end: Kinetic caps pages silently (100 rows without `$top`, observed).
+
+mod schema;
+mod stamp;
+mod walk;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use epicor_kinetic::{Client, EntitySet, Error, ErrorKind, Filter, Literal, Order, Query, field};
+use futures_core::stream::BoxStream;
+use futures_util::{StreamExt as _, TryStreamExt as _, future, stream};
+use serde_json::Value;
+use tokio::sync::Mutex;
+
+use self::stamp::{Form, Stamp};
+use self::walk::{Rank, RankKind, Walk};
+use crate::batch::Batch;
+use crate::model::{Column, ColumnType, Cursor, DatasetId, DatasetSpec, Schema, SourceObject, Track};
+use crate::source::{Source, SourceError, SourceErrorKind, Window};
+
+/// Rows of one company in Kinetic.
+#[derive(Debug)]
+pub struct KineticSource {
+    client: Client,
+    /// How dates are to be written for this server, once it is known for a dataset.
+    forms: Mutex<HashMap<DatasetId, Form>>,
+}
+
+impl KineticSource {
+    /// Reads with this client, in its company.
+    #[must_use]
+    pub fn new(client: Client) -> Self {
+        Self {
+            client,
+            forms: Mutex::new(HashMap::new()),
+        }
+    }
+
+    /// The query of a dataset with its fixed filter, without columns.
+    fn query(&self, spec: &DatasetSpec) -> Result<Query, SourceError> {
+        let query = match &spec.source {
+            SourceObject::EntitySet { service, set } => self
+                .client
+                .entity_set(EntitySet::new(service.as_str(), set.as_str()).map_err(failed)?),
+            SourceObject::Baq { id, parameters } => parameters
+                .iter()
+                .fold(self.client.baq(id.as_str()), |query, (name, value)| {
+                    query.parameter(name.as_str(), value.as_str())
+                }),
+        };
+        Ok(match &spec.filter {
+            Some(filter) => query.filter(Filter::raw(filter.as_str())),
+            None => query,
+        })
+    }
+
+    /// The newest value of the tracked column, as sent; none when there is no row.
+    async fn newest(&self, spec: &DatasetSpec) -> Result<Option<Value>, SourceError> {
+        let column = spec.track.column();
+        let query = self
+            .query(spec)?
+            .select([column])
+            .order_by(column, Order::Descending)
+            .top(1);
+        // The server's databases sort null either way.
+        let query = match spec.track {
+            Track::Timestamp { .. } => query.and_filter(field(column).is_not_null()),
+            Track::Revision { .. } => query,
+        };
+        first_value(query, column).await
+    }
+
+    /// How stamps are written so that the server compares them as it stores them: tried out once per dataset, with the newest one.
+    async fn form(&self, spec: &DatasetSpec, newest: &Stamp) -> Result<Form, SourceError> {
+        let mut forms = self.forms.lock().await;
+        if let Some(&form) = forms.get(&spec.id) {
+            return Ok(form);
+        }
+        let column = spec.track.column();
+        for form in newest.forms() {
+            let literal = newest.literal(form).map_err(failed)?;
+            let from = self.probe(spec, field(column).ge(literal.clone())).await?;
+            // Something newer may have been written meanwhile, which proves as much.
+            if from.is_none() {
+                continue;
+            }
+            let behind = self.probe(spec, field(column).gt(literal)).await?;
+            if behind.is_none_or(|behind| behind > *newest) {
+                forms.insert(spec.id.clone(), form);
+                return Ok(form);
+            }
+        }
+        let message = format!(
+            "dataset {}: the server does not compare {column} with dates as it writes them",
+            spec.id
+        );
+        Err(SourceError::new(SourceErrorKind::Config, message)
+            .with_hint("track this dataset by revision, for instance track = \"revision\""))
+    }
+
+    /// The newest stamp that meets a condition; none as well when the server does not understand the condition.
+    async fn probe(&self, spec: &DatasetSpec, condition: Filter) -> Result<Option<Stamp>, SourceError> {
+        let column = spec.track.column();
+        let query = self
+            .query(spec)?
+            .select([column])
+            .and_filter(condition)
+            .order_by(column, Order::Descending)
+            .top(1);
+        let answer = query.send::<HashMap<String, Value>>().await;
+        match answer {
+            Ok(page) => page
+                .items
+                .first()
+                .and_then(|row| row.get(column))
+                .map(|value| stamp_of(spec, value))
+                .transpose(),
+            Err(error) if error.kind() == ErrorKind::Rejected => Ok(None),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// The reads that make up a window, one after the other.
+    async fn walks(
+        &self,
+        spec: &DatasetSpec,
+        schema: &Arc<Schema>,
+        window: &Window,
+    ) -> Result<Vec<Walk>, SourceError> {
+        let columns: Vec<&str> = schema
+            .columns
+            .iter()
+            .map(|column| column.source.as_str())
+            .collect();
+        let mut unique = columns.clone();
+        unique.sort_unstable();
+        unique.dedup();
+        let query = self.query(spec)?.select(unique).top(spec.page_size.max(1).into());
+        match &spec.track {
+            Track::Revision { column, overlap } => {
+                let after = window
+                    .after
+                    .as_ref()
+                    .map(|cursor| revision(spec, cursor))
+                    .transpose()?;
+                let after = match after {
+                    Some(after) if window.overlap => Some(
+                        after
+                            .saturating_sub(i64::try_from(*overlap).unwrap_or(i64::MAX))
+                            .max(0),
+                    ),
+                    after => after,
+                };
+                let through = revision(spec, &window.through)?;
+                let ranks = vec![Rank::new(schema, schema.version, column, RankKind::Integer)?];
+                let bound = field(column.as_str()).le(through);
+                let first = after.map(|after| vec![Literal::integer(after)]);
+                Ok(vec![
+                    Walk::new(query, Arc::clone(schema), ranks, Some(bound), first).until_integer(through),
+                ])
+            }
+            Track::Timestamp { column, overlap, .. } => {
+                let keys = key_ranks(schema)?;
+                let Some(after) = &window.after else {
+                    // A stamp that changes or is missing must not decide whether a row is read.
+                    return Ok(vec![Walk::new(query, Arc::clone(schema), keys, None, None)]);
+                };
+                let through = Stamp::parse(spec, window.through.as_str())?;
+                let form = self.form(spec, &through).await?;
+                let mut lower = Stamp::parse(spec, after.as_str())?;
+                if window.overlap {
+                    lower = lower.earlier(*overlap);
+                }
+                let bound = field(column.as_str())
+                    .ge(lower.literal(form).map_err(failed)?)
+                    .and(field(column.as_str()).le(through.literal(form).map_err(failed)?));
+                let mut ranks = vec![Rank::new(schema, schema.stamp, column, RankKind::Stamp(form))?];
+                ranks.extend(keys.iter().cloned());
+                let unstamped = field(column.as_str()).is_null();
+                Ok(vec![
+                    Walk::new(query.clone(), Arc::clone(schema), keys, Some(unstamped), None),
+                    Walk::new(query, Arc::clone(schema), ranks, Some(bound), None),
+                ])
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Source for KineticSource {
+    async fn schema(&self, dataset: &DatasetSpec) -> Result<Schema, SourceError> {
+        let (metadata, set) = match &dataset.source {
+            SourceObject::EntitySet { service, set } => (self.client.metadata(service).await, set.as_str()),
+            SourceObject::Baq { id, .. } => (self.client.baq_metadata(id).await, "Data"),
+        };
+        let metadata = metadata.map_err(failed)?;
+        schema::resolve(dataset, &metadata, set)
+    }
+
+    async fn head(&self, dataset: &DatasetSpec, _: &Schema) -> Result<Option<Cursor>, SourceError> {
+        let Some(value) = self.newest(dataset).await? else {
+            return Ok(None);
+        };
+        Ok(Some(match &dataset.track {
+            Track::Revision { .. } => Cursor::new(revision_of(dataset, &value)?.to_string()),
+            Track::Timestamp { .. } => Cursor::new(stamp_of(dataset, &value)?.to_string()),
+        }))
+    }
+
+    fn read<'a>(
+        &'a self,
+        dataset: &'a DatasetSpec,
+        schema: Arc<Schema>,
+        window: Window,
+    ) -> BoxStream<'a, Result<Batch, SourceError>> {
+        let walks = async move { self.walks(dataset, &schema, &window).await };
+        stream::once(walks)
+            .map_ok(|walks| stream::iter(walks).flat_map(Walk::into_stream))
+            .try_flatten()
+            // Nothing may follow an error.
+            .scan(false, |failed, batch| {
+                let ended = std::mem::replace(failed, batch.is_err());
+                future::ready((!ended).then_some(batch))
+            })
+            .boxed()
+    }
+
+    fn is_after(&self, dataset: &DatasetSpec, later: &Cursor, earlier: &Cursor) -> Result<bool, SourceError> {
+        match &dataset.track {
+            Track::Revision { .. } => Ok(revision(dataset, later)? > revision(dataset, earlier)?),
+            Track::Timestamp { .. } => {
+                Ok(Stamp::parse(dataset, later.as_str())? > Stamp::parse(dataset, earlier.as_str())?)
+            }
+        }
+    }
+
+    fn company(&self) -> &str {
+        self.client.company()
+    }
+}
+
+/// The value of a column in the first row of a query.
+async fn first_value(query: Query, column: &str) -> Result<Option<Value>, SourceError> {
+    let page = query.send::<HashMap<String, Value>>().await.map_err(failed)?;
+    let Some(mut row) = page.items.into_iter().next() else {
+        return Ok(None);
+    };
+    match row.remove(column) {
+        Some(Value::Null) => Ok(None),
+        Some(value) => Ok(Some(value)),
+        None => {
+            let message = format!("the server leaves {column} out of its answer");
+            Err(SourceError::new(SourceErrorKind::Config, message)
+                .with_hint("track the dataset by a column that it has"))
+        }
+    }
+}
+
+fn revision_of(spec: &DatasetSpec, value: &Value) -> Result<i64, SourceError> {
+    // Some versions write 64-bit numbers as text.
+    let number = value
+        .as_i64()
+        .or_else(|| value.as_str().and_then(|text| text.parse().ok()));
+    number.ok_or_else(|| {
+        let message = format!(
+            "dataset {}: {} is no whole number of 64 bits",
+            spec.id,
+            spec.track.column()
+        );
+        SourceError::new(SourceErrorKind::Config, message).with_hint(
+            "track the dataset by its row version (SysRevID), or by a stamp: track = { timestamp = \"…\" }",
+        )
+    })
+}
+
+fn revision(spec: &DatasetSpec, cursor: &Cursor) -> Result<i64, SourceError> {
+    cursor.as_str().parse().map_err(|_| {
+        let message = format!("dataset {}: the checkpoint is no revision", spec.id);
+        SourceError::new(SourceErrorKind::Config, message)
+            .with_hint("the way of tracking has changed: give the dataset a new name, so that it begins with a full load")
+    })
+}
+
+fn stamp_of(spec: &DatasetSpec, value: &Value) -> Result<Stamp, SourceError> {
+    Stamp::parse(spec, value.as_str().unwrap_or_default())
+}
+
+/// The key as an order to page by.
+fn key_ranks(schema: &Schema) -> Result<Vec<Rank>, SourceError> {
+    let rank = |at: usize, column: &Column| {
+        let kind = match column.kind {
+            ColumnType::Text => RankKind::Text,
+            ColumnType::Bool => RankKind::Bool,
+            ColumnType::Int16 | ColumnType::Int32 | ColumnType::Int64 => RankKind::Integer,
+            _ => {
+                let message = format!(
+                    "key column {} is a {}, which cannot be paged by",
+                    column.source, column.kind
+                );
+                return Err(SourceError::new(SourceErrorKind::Config, message)
+                    .with_hint("track the dataset by revision, or choose another `key`"));
+            }
+        };
+        Rank::new(schema, Some(at), &column.source, kind)
+    };
+    schema
+        .key
+        .iter()
+        .filter_map(|&at| Some((at, schema.columns.get(at)?)))
+        .map(|(at, column)| rank(at, column))
+        .collect()
+}
+
+/// A failure of the client as one of the source.
+fn failed(error: Error) -> SourceError {
+    let kind = match error.kind() {
+        ErrorKind::Config | ErrorKind::NotFound | ErrorKind::Rejected => SourceErrorKind::Config,
+        ErrorKind::Auth | ErrorKind::Forbidden => SourceErrorKind::Auth,
+        ErrorKind::Throttled | ErrorKind::Server | ErrorKind::Transport => SourceErrorKind::Unavailable,
+        ErrorKind::Decode => SourceErrorKind::Decode,
+        _ => SourceErrorKind::Other,
+    };
+    let mut message = format!("Kinetic: {}: {}", error.operation(), error.message());
+    if error.attempts() > 1 {
+        message = format!("{message} after {} attempts", error.attempts());
+    }
+    let hint = error.hint().map(ToOwned::to_owned);
+    let failure = SourceError::new(kind, message).with_cause(error);
+    match hint {
+        Some(hint) => failure.with_hint(hint),
+        None => failure,
+    }
+}

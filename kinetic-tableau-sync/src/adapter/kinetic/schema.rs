@@ -1,0 +1,257 @@
+//! The columns of a dataset, from the `$metadata` of the tenant itself: types, keys, and what is missing.
+
+use epicor_kinetic::{EdmType, EntityType, Metadata, Property};
+
+use super::super::nearest::nearest;
+use crate::model::{Column, ColumnType, DatasetSpec, Resolution, Schema, SourceObject, Track};
+use crate::source::{SourceError, SourceErrorKind};
+
+/// Type of decimals whose digits the metadata does not tell.
+const ANY_DECIMAL: ColumnType = ColumnType::Decimal {
+    precision: 38,
+    scale: 10,
+};
+
+/// Resolves the columns of a dataset.
+pub(super) fn resolve(spec: &DatasetSpec, metadata: &Metadata, set: &str) -> Result<Schema, SourceError> {
+    let Some(entity) = metadata.entity_type_of(set) else {
+        let message = format!(
+            "dataset {}: {} is not offered by this Kinetic",
+            spec.id, spec.source
+        );
+        return Err(config(
+            message,
+            nearest(set, metadata.entity_sets()).map(|near| format!("did you mean {near}?")),
+        ));
+    };
+    let keys: &[String] = if spec.key.is_empty() {
+        &entity.keys
+    } else {
+        &spec.key
+    };
+    if keys.is_empty() {
+        let message = format!("dataset {}: the metadata names no key", spec.id);
+        return Err(config(
+            message,
+            Some("name the columns that tell rows apart in the dataset's `key`".to_owned()),
+        ));
+    }
+    if let Some(unknown) = spec
+        .types
+        .keys()
+        .find(|name| !spec.select.contains(name) && !keys.contains(name))
+    {
+        let near = nearest(unknown, spec.select.iter().map(String::as_str));
+        let message = format!(
+            "dataset {}: `types` names {unknown}, which is not selected",
+            spec.id
+        );
+        return Err(config(message, near.map(|near| format!("did you mean {near}?"))));
+    }
+
+    let mut columns: Vec<Column> = Vec::new();
+    let missing_keys = keys.iter().filter(|key| !spec.select.contains(key));
+    for name in missing_keys.chain(&spec.select) {
+        if columns.iter().any(|column| column.source == *name) {
+            let message = format!("dataset {}: {name} is selected twice", spec.id);
+            return Err(config(
+                message,
+                Some("take one of them out of `select`".to_owned()),
+            ));
+        }
+        let property = property(spec, entity, name)?;
+        let kind = kind_of(spec, property)?;
+        columns.push(Column {
+            name: name.clone(),
+            source: name.clone(),
+            kind,
+            nullable: !keys.contains(name),
+            landed: true,
+        });
+    }
+    let key: Vec<usize> = keys
+        .iter()
+        .filter_map(|name| columns.iter().position(|column| column.source == *name))
+        .collect();
+    check_keys(spec, entity, keys)?;
+
+    let mut hidden = |name: &str, kind| {
+        columns.push(Column {
+            name: name.to_owned(),
+            source: name.to_owned(),
+            kind,
+            nullable: true,
+            landed: false,
+        });
+        columns.len() - 1
+    };
+    let tracked = property(spec, entity, spec.track.column())?;
+    let (version, stamp) = match &spec.track {
+        Track::Revision { column, .. } => {
+            if !matches!(
+                tracked.edm_type,
+                EdmType::Int64 | EdmType::Int32 | EdmType::Decimal
+            ) {
+                let message = format!(
+                    "dataset {}: {column} is {}, no revision",
+                    spec.id, tracked.edm_type
+                );
+                let hint = format!("use track = {{ timestamp = \"{column}\" }} or a dataset with SysRevID");
+                return Err(config(message, Some(hint)));
+            }
+            (Some(hidden(column, ColumnType::Int64)), None)
+        }
+        Track::Timestamp { column, .. } => {
+            if !matches!(tracked.edm_type, EdmType::DateTimeOffset | EdmType::Date) {
+                let message = format!("dataset {}: {column} is {}, no date", spec.id, tracked.edm_type);
+                return Err(config(
+                    message,
+                    Some(format!(
+                        "use track = {{ revision = \"{column}\" }} or another column"
+                    )),
+                ));
+            }
+            let version = entity
+                .property("SysRevID")
+                .filter(|property| property.edm_type == EdmType::Int64);
+            (
+                version.map(|_| hidden("SysRevID", ColumnType::Int64)),
+                Some(hidden(column, ColumnType::Text)),
+            )
+        }
+    };
+    let row_id = ["SysRowID", "RowIdent"]
+        .into_iter()
+        .find(|name| entity.property(name).is_some());
+    let row_id = row_id.map(|name| hidden(name, ColumnType::Text));
+
+    let mut dimensions = Vec::new();
+    for name in &spec.dimensions {
+        let at = columns
+            .iter()
+            .position(|column| column.landed && column.source == *name);
+        dimensions.push(at.ok_or_else(|| {
+            let near = nearest(name, spec.select.iter().map(String::as_str));
+            let message = format!(
+                "dataset {}: `dimensions` names {name}, which is not selected",
+                spec.id
+            );
+            config(
+                message,
+                Some(near.map_or_else(
+                    || "add it to `select`".to_owned(),
+                    |near| format!("did you mean {near}?"),
+                )),
+            )
+        })?);
+    }
+    Ok(Schema {
+        columns,
+        key,
+        version,
+        row_id,
+        stamp,
+        dimensions,
+    })
+}
+
+fn property<'a>(spec: &DatasetSpec, entity: &'a EntityType, name: &str) -> Result<&'a Property, SourceError> {
+    entity.property(name).ok_or_else(|| {
+        let near = nearest(
+            name,
+            entity.properties.iter().map(|property| property.name.as_str()),
+        );
+        let message = format!("dataset {}: {} has no column {name}", spec.id, spec.source);
+        let hint = match (near, &spec.source) {
+            (Some(near), _) => format!("did you mean {near}? Case matters"),
+            (None, SourceObject::EntitySet { .. }) => {
+                "take it out, or see the service's $metadata for its columns".to_owned()
+            }
+            (None, SourceObject::Baq { .. }) => {
+                "a BAQ's columns are named Table_Field or Calculated_Name".to_owned()
+            }
+        };
+        config(message, Some(hint))
+    })
+}
+
+fn kind_of(spec: &DatasetSpec, property: &Property) -> Result<ColumnType, SourceError> {
+    if let Some(&kind) = spec.types.get(&property.name) {
+        return Ok(kind);
+    }
+    Ok(match &property.edm_type {
+        EdmType::Boolean => ColumnType::Bool,
+        EdmType::Byte | EdmType::Int16 => ColumnType::Int16,
+        EdmType::Int32 => ColumnType::Int32,
+        EdmType::Int64 => ColumnType::Int64,
+        EdmType::Decimal => decimal(property),
+        EdmType::Single | EdmType::Double => ColumnType::Double,
+        EdmType::Date => ColumnType::Date,
+        EdmType::DateTimeOffset => moment(spec, &property.name),
+        EdmType::String | EdmType::Guid | EdmType::TimeOfDay | EdmType::Duration | EdmType::Binary => {
+            ColumnType::Text
+        }
+        other => {
+            let message = format!(
+                "dataset {}: column {} is of type {other}, which cannot land",
+                spec.id, property.name
+            );
+            return Err(config(message, Some("take it out of `select`".to_owned())));
+        }
+    })
+}
+
+fn decimal(property: &Property) -> ColumnType {
+    let facet = |facet: Option<u32>| facet.and_then(|digits| u8::try_from(digits).ok());
+    match (facet(property.precision), facet(property.scale)) {
+        (Some(precision @ 1..=38), Some(scale)) if scale <= precision => {
+            ColumnType::Decimal { precision, scale }
+        }
+        _ => ANY_DECIMAL,
+    }
+}
+
+/// Kinetic declares calendar dates and moments alike. By name, `…Date` is a calendar date; stamps of the last change may have a time
+/// of day.
+fn moment(spec: &DatasetSpec, name: &str) -> ColumnType {
+    let stamped_by_second = matches!(&spec.track, Track::Timestamp { column, resolution: Resolution::Second, .. } if column == name);
+    if name.ends_with("Date") && name != "ChangeDate" && name != "CreateDate" && !stamped_by_second {
+        ColumnType::Date
+    } else {
+        ColumnType::Timestamp
+    }
+}
+
+/// Pages of a dataset that is tracked by a stamp are divided by the key; SQL Server orders guids in a way of its own, and not every
+/// server compares them.
+fn check_keys(spec: &DatasetSpec, entity: &EntityType, keys: &[String]) -> Result<(), SourceError> {
+    if !matches!(spec.track, Track::Timestamp { .. }) {
+        return Ok(());
+    }
+    let guid = |name: &&String| {
+        entity
+            .property(name)
+            .is_some_and(|property| property.edm_type == EdmType::Guid)
+    };
+    match keys.iter().find(guid) {
+        Some(name) => {
+            let message = format!(
+                "dataset {}: key column {name} is a guid, which cannot be paged by",
+                spec.id
+            );
+            Err(config(
+                message,
+                Some("track the dataset by revision, or choose another `key`".to_owned()),
+            ))
+        }
+        None => Ok(()),
+    }
+}
+
+fn config(message: String, hint: Option<String>) -> SourceError {
+    let failure = SourceError::new(SourceErrorKind::Config, message);
+    match hint {
+        Some(hint) => failure.with_hint(hint),
+        None => failure,
+    }
+}

@@ -1,0 +1,435 @@
+//! Keyset paging over decoded columns: each page asks for what comes behind the last row of the one before.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use epicor_kinetic::{Filter, Literal, Order, Query, field};
+use futures_core::Stream;
+use futures_util::stream;
+
+use super::failed;
+use super::stamp::{Form, literal_of};
+use crate::batch::{Batch, ColumnData};
+use crate::decode::{PageDecoder, timestamp_micros};
+use crate::model::Schema;
+use crate::source::{SourceError, SourceErrorKind};
+
+/// How often a page that arrived damaged is asked for in all.
+const ATTEMPTS: u32 = 3;
+
+/// One column of the order.
+#[derive(Clone, Debug)]
+pub(super) struct Rank {
+    /// Name of the property.
+    name: String,
+    /// Its column in the schema.
+    at: usize,
+    kind: RankKind,
+}
+
+/// What a column of the order holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RankKind {
+    /// A whole number.
+    Integer,
+    /// A text, ordered by the server's collation, which is not known here.
+    Text,
+    /// True or false.
+    Bool,
+    /// A stamp as sent.
+    Stamp(Form),
+}
+
+impl Rank {
+    pub(super) fn new(
+        schema: &Schema,
+        at: Option<usize>,
+        name: &str,
+        kind: RankKind,
+    ) -> Result<Self, SourceError> {
+        let at = at.filter(|&at| schema.columns.get(at).is_some_and(|column| column.source == name));
+        let at = at.ok_or_else(|| {
+            SourceError::new(SourceErrorKind::Other, format!("{name} is not among the columns"))
+        })?;
+        Ok(Self {
+            name: name.to_owned(),
+            at,
+            kind,
+        })
+    }
+
+    /// The value of a row as a literal.
+    fn literal(&self, column: &ColumnData, row: usize) -> Option<Literal> {
+        match self.kind {
+            RankKind::Integer => column.i64_at(row).map(Literal::integer),
+            RankKind::Text => column.text_at(row).map(Literal::string),
+            RankKind::Bool => bool_at(column, row).map(Literal::boolean),
+            RankKind::Stamp(form) => column.text_at(row).and_then(|text| literal_of(text, form)),
+        }
+    }
+
+    /// How two values are ordered; none where that is not known here.
+    fn compare(
+        &self,
+        column: &ColumnData,
+        row: usize,
+        before: &ColumnData,
+        row_before: usize,
+    ) -> Option<Ordering> {
+        match self.kind {
+            RankKind::Integer => Some(column.i64_at(row)?.cmp(&before.i64_at(row_before)?)),
+            RankKind::Bool => Some(bool_at(column, row)?.cmp(&bool_at(before, row_before)?)),
+            RankKind::Text => {
+                (column.text_at(row)? == before.text_at(row_before)?).then_some(Ordering::Equal)
+            }
+            RankKind::Stamp(_) => {
+                let (one, other) = (column.text_at(row)?, before.text_at(row_before)?);
+                if one == other {
+                    return Some(Ordering::Equal);
+                }
+                Some(timestamp_micros(one)?.cmp(&timestamp_micros(other)?))
+            }
+        }
+    }
+}
+
+fn bool_at(column: &ColumnData, row: usize) -> Option<bool> {
+    match &column.values {
+        crate::Values::Bool(values) if !column.is_null(row) => values.get(row).copied(),
+        _ => None,
+    }
+}
+
+/// A read of all rows that meet a bound, in a total order.
+#[derive(Debug)]
+pub(super) struct Walk {
+    /// Columns, fixed filter and page size are set.
+    query: Query,
+    decoder: PageDecoder,
+    ranks: Vec<Rank>,
+    bound: Option<Filter>,
+    /// Values of the last row, in the order of the ranks.
+    last: Option<Vec<Literal>>,
+    /// The page that the last row came from.
+    before: Option<Batch>,
+    /// The value of the first rank behind which nothing can follow.
+    until: Option<i64>,
+    ended: bool,
+}
+
+impl Walk {
+    /// A walk that begins behind `after`, or at the beginning.
+    pub(super) fn new(
+        query: Query,
+        schema: Arc<Schema>,
+        ranks: Vec<Rank>,
+        bound: Option<Filter>,
+        after: Option<Vec<Literal>>,
+    ) -> Self {
+        let query = ranks.iter().fold(query, |query, rank| {
+            query.order_by(rank.name.as_str(), Order::Ascending)
+        });
+        Self {
+            query,
+            decoder: PageDecoder::new(schema),
+            ranks,
+            bound,
+            last: after,
+            before: None,
+            until: None,
+            ended: false,
+        }
+    }
+
+    /// Ends with the row whose first rank is `value`, without asking for a page behind it.
+    pub(super) fn until_integer(mut self, value: i64) -> Self {
+        self.until = Some(value);
+        self
+    }
+
+    /// The pages, one after the other.
+    pub(super) fn into_stream(self) -> impl Stream<Item = Result<Batch, SourceError>> {
+        stream::try_unfold(self, async |mut walk| {
+            Ok(walk.next().await?.map(|batch| (batch, walk)))
+        })
+    }
+
+    async fn next(&mut self) -> Result<Option<Batch>, SourceError> {
+        if self.ended {
+            return Ok(None);
+        }
+        let batch = self.page().await?;
+        let Some(row) = batch.rows().checked_sub(1) else {
+            self.ended = true;
+            return Ok(None);
+        };
+        self.check_order(&batch)?;
+        let last: Option<Vec<Literal>> = self
+            .ranks
+            .iter()
+            .map(|rank| rank.literal(batch.column(rank.at)?, row))
+            .collect();
+        let Some(last) = last else {
+            let names: Vec<&str> = self.ranks.iter().map(|rank| rank.name.as_str()).collect();
+            let message = format!(
+                "a row has no value in {}, by which pages are divided",
+                names.join(" or ")
+            );
+            return Err(SourceError::new(SourceErrorKind::Order, message)
+                .with_hint("choose another `key` or `track`"));
+        };
+        self.last = Some(last);
+        let first_rank = self
+            .ranks
+            .first()
+            .and_then(|rank| batch.column(rank.at))
+            .and_then(|column| column.i64_at(row));
+        self.ended = self.until.is_some() && first_rank == self.until;
+        self.before = Some(batch.clone());
+        Ok(Some(batch))
+    }
+
+    /// One page, asked for again when it arrived damaged.
+    async fn page(&mut self) -> Result<Batch, SourceError> {
+        let mut query = self.query.clone();
+        if let Some(bound) = &self.bound {
+            query = query.and_filter(bound.clone());
+        }
+        if let Some(last) = &self.last {
+            query = query.and_filter(behind(&self.ranks, last));
+        }
+        let mut attempt = 1;
+        loop {
+            let body = query.bytes().await.map_err(failed)?;
+            let error = match self.decoder.decode(&body) {
+                Ok(page) => return Ok(page.batch),
+                Err(error) => error,
+            };
+            if error.is_damage() && attempt < ATTEMPTS {
+                attempt += 1;
+                continue;
+            }
+            let (kind, hint) = if error.is_damage() {
+                let hint =
+                    "the page arrived damaged again and again; check what stands between here and Kinetic";
+                (SourceErrorKind::Unavailable, Some(hint.to_owned()))
+            } else {
+                (SourceErrorKind::Decode, error.hint())
+            };
+            let failure = SourceError::new(kind, format!("Kinetic: {error}")).with_cause(error);
+            return Err(match hint {
+                Some(hint) => failure.with_hint(hint),
+                None => failure,
+            });
+        }
+    }
+
+    /// Rows must follow each other strictly in the order that was asked for: otherwise the next page would begin at the wrong place,
+    /// and rows would be lost or doubled.
+    fn check_order(&self, batch: &Batch) -> Result<(), SourceError> {
+        let mut previous = self
+            .before
+            .as_ref()
+            .and_then(|before| Some((before, before.rows().checked_sub(1)?)));
+        for row in 0..batch.rows() {
+            if let Some((before, row_before)) = previous
+                && !self.follows(batch, row, before, row_before)
+            {
+                let names: Vec<&str> = self.ranks.iter().map(|rank| rank.name.as_str()).collect();
+                let message = format!(
+                    "rows do not follow each other in the order of {}",
+                    names.join(", ")
+                );
+                return Err(SourceError::new(SourceErrorKind::Order, message).with_hint(
+                    "each row must have a value of its own there: check `key` and `track`; a BAQ with a join may repeat them",
+                ));
+            }
+            previous = Some((batch, row));
+        }
+        Ok(())
+    }
+
+    fn follows(&self, batch: &Batch, row: usize, before: &Batch, row_before: usize) -> bool {
+        for rank in &self.ranks {
+            let (Some(column), Some(other)) = (batch.column(rank.at), before.column(rank.at)) else {
+                return false;
+            };
+            match rank.compare(column, row, other, row_before) {
+                Some(Ordering::Equal) => {}
+                Some(Ordering::Less) => return false,
+                // Greater, or of an order that only the server knows.
+                Some(Ordering::Greater) | None => return true,
+            }
+        }
+        false
+    }
+}
+
+/// The condition for rows behind a row: `a gt x or (a eq x and b gt y) …`.
+fn behind(ranks: &[Rank], last: &[Literal]) -> Filter {
+    let mut alternatives: Option<Filter> = None;
+    for (nth, (rank, value)) in ranks.iter().zip(last).enumerate() {
+        let greater = match rank.kind {
+            // OData orders no booleans by `gt`: behind false comes true, behind true comes nothing.
+            RankKind::Bool if *value == Literal::boolean(false) => field(rank.name.as_str()).eq(true),
+            RankKind::Bool => continue,
+            _ => field(rank.name.as_str()).gt(value.clone()),
+        };
+        let condition = ranks
+            .iter()
+            .zip(last)
+            .take(nth)
+            .map(|(rank, value)| field(rank.name.as_str()).eq(value.clone()))
+            .chain(std::iter::once(greater))
+            .reduce(Filter::and);
+        alternatives = match (alternatives, condition) {
+            (Some(before), Some(condition)) => Some(before.or(condition)),
+            (before, condition) => before.or(condition),
+        };
+    }
+    // Only where the whole order is one boolean that is true already: no row is behind that.
+    alternatives.unwrap_or_else(|| field(ranks.first().map_or("", |rank| rank.name.as_str())).is_null())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Column, ColumnType};
+
+    fn rank(name: &str, kind: RankKind) -> Rank {
+        Rank {
+            name: name.to_owned(),
+            at: 0,
+            kind,
+        }
+    }
+
+    fn text(ranks: &[Rank], last: &[Literal]) -> String {
+        behind(ranks, last).to_odata().unwrap()
+    }
+
+    #[test]
+    fn what_is_behind_a_row_is_told_column_by_column() {
+        let revision = [rank("SysRevID", RankKind::Integer)];
+        assert_eq!(text(&revision, &[Literal::integer(7)]), "SysRevID gt 7");
+        let key = [
+            rank("Company", RankKind::Text),
+            rank("Num", RankKind::Integer),
+            rank("Name", RankKind::Text),
+        ];
+        let last = [
+            Literal::string("E1"),
+            Literal::integer(7),
+            Literal::string("O'Hara"),
+        ];
+        assert_eq!(
+            text(&key, &last),
+            "Company gt 'E1' or (Company eq 'E1' and Num gt 7) or (Company eq 'E1' and Num eq 7 and Name gt 'O''Hara')"
+        );
+    }
+
+    #[test]
+    fn booleans_are_never_compared_by_size() {
+        let key = [rank("Num", RankKind::Integer), rank("Voided", RankKind::Bool)];
+        let behind_false = text(&key, &[Literal::integer(7), Literal::boolean(false)]);
+        assert_eq!(behind_false, "Num gt 7 or (Num eq 7 and Voided eq true)");
+        assert_eq!(
+            text(&key, &[Literal::integer(7), Literal::boolean(true)]),
+            "Num gt 7"
+        );
+    }
+
+    fn walk(kinds: &[(ColumnType, RankKind)]) -> Walk {
+        let columns = kinds
+            .iter()
+            .enumerate()
+            .map(|(nth, (kind, _))| Column {
+                name: format!("C{nth}"),
+                source: format!("C{nth}"),
+                kind: *kind,
+                nullable: true,
+                landed: true,
+            })
+            .collect();
+        let schema = Arc::new(Schema {
+            columns,
+            key: vec![0],
+            version: None,
+            row_id: None,
+            stamp: None,
+            dimensions: Vec::new(),
+        });
+        let ranks = kinds.iter().enumerate().map(|(nth, (_, kind))| Rank {
+            name: format!("C{nth}"),
+            at: nth,
+            kind: *kind,
+        });
+        let client = epicor_kinetic::Client::builder("http://127.0.0.1:9/x")
+            .company("E1")
+            .api_key("k")
+            .basic("u", "p")
+            .build();
+        let query = client.unwrap().baq("b");
+        Walk::new(query, Arc::clone(&schema), ranks.collect(), None, None)
+    }
+
+    /// Whether pages in this order are accepted.
+    fn accepts(kinds: &[(ColumnType, RankKind)], pages: &[&str]) -> bool {
+        let mut walk = walk(kinds);
+        pages.iter().all(|page| {
+            let batch = walk
+                .decoder
+                .decode(format!("{{\"value\":[{page}]}}").as_bytes())
+                .unwrap()
+                .batch;
+            let fine = walk.check_order(&batch).is_ok();
+            walk.before = Some(batch);
+            fine
+        })
+    }
+
+    #[test]
+    fn rows_out_of_order_or_doubled_are_refused() {
+        let revision = [(ColumnType::Int64, RankKind::Integer)];
+        assert!(accepts(&revision, &[r#"{"C0":1},{"C0":2}"#, r#"{"C0":3}"#]));
+        assert!(!accepts(&revision, &[r#"{"C0":2},{"C0":1}"#]));
+        assert!(
+            !accepts(&revision, &[r#"{"C0":1},{"C0":2}"#, r#"{"C0":2}"#]),
+            "the seam counts too"
+        );
+        let key = [
+            (ColumnType::Text, RankKind::Text),
+            (ColumnType::Int32, RankKind::Integer),
+        ];
+        // Only the server knows how it orders texts.
+        assert!(accepts(
+            &key,
+            &[r#"{"C0":"b","C1":9},{"C0":"A","C1":1},{"C0":"A","C1":2}"#]
+        ));
+        assert!(!accepts(&key, &[r#"{"C0":"a","C1":2},{"C0":"a","C1":1}"#]));
+        assert!(!accepts(&key, &[r#"{"C0":"a","C1":2}"#, r#"{"C0":"a","C1":2}"#]));
+        let stamp = [
+            (ColumnType::Text, RankKind::Stamp(Form::AsSent)),
+            (ColumnType::Bool, RankKind::Bool),
+        ];
+        let (early, late) = ("2024-01-01T00:00:00", "2024-01-01T00:00:00.5");
+        assert!(accepts(
+            &stamp,
+            &[&format!(
+                r#"{{"C0":"{early}","C1":true}},{{"C0":"{late}","C1":false}}"#
+            )]
+        ));
+        assert!(!accepts(
+            &stamp,
+            &[&format!(
+                r#"{{"C0":"{late}","C1":false}},{{"C0":"{early}","C1":true}}"#
+            )]
+        ));
+        assert!(!accepts(
+            &stamp,
+            &[&format!(
+                r#"{{"C0":"{late}","C1":true}},{{"C0":"{late}","C1":false}}"#
+            )]
+        ));
+    }
+}

@@ -1,0 +1,13 @@
+//! The engine's [`Source`](crate::Source) and [`Destination`](crate::Destination) over the two clients.
+
+#[cfg(feature = "kinetic")]
+mod kinetic;
+#[cfg(feature = "kinetic")]
+mod nearest;
+#[cfg(all(feature = "tableau", feature = "hyper"))]
+mod tableau;
+
+#[cfg(feature = "kinetic")]
+pub use self::kinetic::KineticSource;
+#[cfg(all(feature = "tableau", feature = "hyper"))]
+pub use self::tableau::{HyperOptions, TableauDestination};

@@ -1,0 +1,189 @@
+//! The trail of every record: what was read, what became of it, and proof that nobody altered it.
+//!
+//! Records are appended in columnar *segments*, before their load is published; a [`AuditEvent::Landed`] follows once it is visible.
+//! A segment without that event was never shown: its run was abandoned. Segments and events form one hash chain per store.
+
+pub(crate) mod codec;
+mod record;
+pub(crate) mod trail;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+pub use self::record::{Action, AuditRecord, AuditSegment, Records};
+use crate::checkpoint::Counts;
+use crate::destination::{LoadKind, Receipt, RefreshReport};
+use crate::model::{Cursor, DatasetId, RunId, Target};
+
+/// Something that happened to a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "event")]
+#[non_exhaustive]
+pub enum AuditEvent {
+    /// A run began.
+    Started {
+        /// Full or delta.
+        kind: LoadKind,
+        /// Company of the source.
+        company: String,
+        /// Where the window begins.
+        after: Option<Cursor>,
+        /// Where it lands.
+        target: Target,
+    },
+    /// A load has landed: its segments hold what Tableau now shows.
+    Landed {
+        /// The proof.
+        receipt: Receipt,
+        /// What was read, and what became of it.
+        counts: Counts,
+        /// Where the checkpoint stands now.
+        through: Option<Cursor>,
+        /// SHA-256 of the staged load, in hex.
+        sha256: String,
+        /// Rows in the target now.
+        landed_rows: u64,
+    },
+    /// A run ended without anything to land.
+    Idle {
+        /// What was read, and what became of it.
+        counts: Counts,
+        /// Where the checkpoint stands now.
+        through: Option<Cursor>,
+    },
+    /// A refresh ended, well or not.
+    Refreshed {
+        /// What became of it.
+        report: RefreshReport,
+    },
+    /// A run failed. Its segments, if any, were not landed.
+    Failed {
+        /// At which step.
+        stage: String,
+        /// One line.
+        message: String,
+    },
+}
+
+/// An event with its place in the trail.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AuditEntry {
+    /// The dataset.
+    pub dataset: DatasetId,
+    /// The run.
+    pub run: RunId,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// What.
+    pub event: AuditEvent,
+}
+
+/// What to look for. An empty filter matches everything.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AuditFilter {
+    /// Only this dataset.
+    pub dataset: Option<DatasetId>,
+    /// Only this run.
+    pub run: Option<RunId>,
+    /// Only records whose key is this, written as in [`AuditRecord::key`] (a JSON array), or whose key has this as its only or last part.
+    pub key: Option<String>,
+    /// Only this action.
+    pub action: Option<Action>,
+    /// Only what happened at or after.
+    pub since: Option<DateTime<Utc>>,
+    /// Only what happened before.
+    pub until: Option<DateTime<Utc>>,
+    /// At most so many records, the newest; all when none.
+    pub limit: Option<usize>,
+}
+
+impl AuditFilter {
+    /// Whether a record's key (a JSON array) is the one that is looked for.
+    pub fn matches_key(&self, key: &str) -> bool {
+        let Some(wanted) = &self.key else { return true };
+        if wanted == key {
+            return true;
+        }
+        let Ok(parts) = serde_json::from_str::<Vec<serde_json::Value>>(key) else {
+            return false;
+        };
+        let last = parts
+            .last()
+            .map(|part| part.as_str().map_or_else(|| part.to_string(), ToOwned::to_owned));
+        last.as_ref() == Some(wanted)
+    }
+}
+
+/// What [`AuditStore::verify`] found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verification {
+    /// Segments and events looked at.
+    pub entries: u64,
+    /// Records looked at.
+    pub records: u64,
+    /// The first entry that is not what was written, by its sequence number, and what is wrong with it. None: the trail is whole.
+    pub first_broken: Option<(u64, String)>,
+    /// Hash of the last entry, in hex: write it down elsewhere to notice later that the end was cut off.
+    pub head: String,
+}
+
+/// Keeps the trail. Append-only, and durable when a call returns.
+#[async_trait]
+pub trait AuditStore: std::fmt::Debug + Send + Sync + 'static {
+    /// Appends records.
+    ///
+    /// # Errors
+    /// When they could not be made durable; then none of them is there.
+    async fn append(&self, segment: AuditSegment) -> Result<(), AuditError>;
+
+    /// Appends an event.
+    ///
+    /// # Errors
+    /// When it could not be made durable.
+    async fn record(&self, entry: AuditEntry) -> Result<(), AuditError>;
+
+    /// The records that match, oldest first.
+    ///
+    /// # Errors
+    /// When the trail cannot be read.
+    async fn records(&self, filter: &AuditFilter) -> Result<Vec<AuditRecord>, AuditError>;
+
+    /// The events that match (by dataset, run and time), oldest first.
+    ///
+    /// # Errors
+    /// When the trail cannot be read.
+    async fn events(&self, filter: &AuditFilter) -> Result<Vec<AuditEntry>, AuditError>;
+
+    /// Recomputes the hash chain.
+    ///
+    /// # Errors
+    /// When the trail cannot be read. An altered trail is a [`Verification`], not an error.
+    async fn verify(&self) -> Result<Verification, AuditError>;
+}
+
+/// A failure of an [`AuditStore`].
+#[derive(Debug, thiserror::Error)]
+#[error("audit trail: {message}")]
+pub struct AuditError {
+    message: String,
+    #[source]
+    cause: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl AuditError {
+    /// A failure with a one-line message.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            cause: None,
+        }
+    }
+
+    /// Adds the cause.
+    #[must_use]
+    pub fn with_cause(mut self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        self.cause = Some(cause.into());
+        self
+    }
+}

@@ -1,0 +1,117 @@
+//! What the engine remembers of a dataset between runs.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::destination::{LoadKind, Receipt, RefreshReport, Staged};
+use crate::model::{Cursor, RefreshTarget, RunId, Schema, Target};
+
+/// The state of one dataset, kept by a [`StateStore`](crate::StateStore) and replaced by compare-and-swap.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// Everything at or before this position has landed. None before the first full load.
+    pub cursor: Option<Cursor>,
+    /// Counts full loads; fingerprints belong to one generation.
+    pub generation: u64,
+    /// Where the rows are, once they are somewhere.
+    pub landed: Option<Landed>,
+    /// A sealed load that has not been confirmed yet.
+    pub intent: Option<Intent>,
+    /// Refreshes that are still due for the last landing.
+    pub pending_refresh: Vec<RefreshTarget>,
+    /// The last run that ended, well or not.
+    pub last_run: Option<RunSummary>,
+    /// The last run that ended well.
+    pub last_success: Option<RunSummary>,
+    /// Runs that failed since the last one that ended well.
+    pub failures: u32,
+}
+
+/// Where a dataset has landed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Landed {
+    /// The target as configured.
+    pub target: Target,
+    /// The destination's id of it.
+    pub target_id: String,
+    /// [`Schema::signature`] of what lies there.
+    pub signature: String,
+    /// Rows there.
+    pub rows: u64,
+}
+
+/// The note that is made before a publish.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Intent {
+    /// The run.
+    pub run: RunId,
+    /// Full or delta.
+    pub kind: LoadKind,
+    /// Identity of the publish.
+    pub request_id: String,
+    /// Where the window began.
+    pub after: Option<Cursor>,
+    /// Where the checkpoint will stand once this has landed.
+    pub through: Option<Cursor>,
+    /// The generation that the fingerprints of this load belong to.
+    pub generation: u64,
+    /// The columns of the load.
+    pub schema: Schema,
+    /// The target.
+    pub target: Target,
+    /// The destination's id of it, where it was there already.
+    pub target_id: Option<String>,
+    /// The sealed load.
+    pub staged: Staged,
+    /// Rows in the target once this has landed.
+    pub rows_after: u64,
+    /// What was read, and what became of it.
+    pub counts: Counts,
+    /// When the note was made.
+    pub at: DateTime<Utc>,
+    /// The receipt, once there is one.
+    pub receipt: Option<Receipt>,
+}
+
+/// How many rows a run read, and what became of them. `read` is always the sum of the others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Rows that the source sent.
+    pub read: u64,
+    /// Rows landed under a key that was not there.
+    pub inserted: u64,
+    /// Rows landed in place of an older version.
+    pub updated: u64,
+    /// Rows that had landed before in this version.
+    pub unchanged: u64,
+    /// Rows that did not stay: the same run read them again in a newer version, or a newer version has landed already.
+    pub superseded: u64,
+}
+
+impl Counts {
+    /// Whether every row read is accounted for.
+    pub fn balance(&self) -> bool {
+        self.read == self.inserted + self.updated + self.unchanged + self.superseded
+    }
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunSummary {
+    /// The run.
+    pub run: RunId,
+    /// Full or delta; none when it failed before that was known.
+    pub kind: Option<LoadKind>,
+    /// When it began.
+    pub started: DateTime<Utc>,
+    /// When it ended.
+    pub ended: DateTime<Utc>,
+    /// What was read, and what became of it.
+    pub counts: Counts,
+    /// Rows in the target afterwards.
+    pub landed_rows: u64,
+    /// What became of the refreshes.
+    pub refreshes: Vec<RefreshReport>,
+    /// Why it failed, when it failed: one line, and what to do next.
+    pub error: Option<String>,
+}

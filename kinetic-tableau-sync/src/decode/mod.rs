@@ -1,0 +1,420 @@
+//! From the bytes of an OData page straight into columns.
+//!
+//! No row is ever built as a value of its own: the scanner walks the page once and puts each selected property into its slot.
+//! Numbers go from their text to an exact integer or decimal, never through floating point. The scanner is strict: a page that is
+//! cut, has a property twice, lacks a selected one or holds a value that does not fit its column is an error, never fewer rows.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use kinetic_tableau_sync::{Column, ColumnType, Schema, decode::PageDecoder};
+//!
+//! let column = |name: &str, kind| Column { name: name.into(), source: name.into(), kind, nullable: true, landed: true };
+//! let schema = Schema {
+//!     columns: vec![column("VendorNum", ColumnType::Int32), column("Balance", ColumnType::Decimal { precision: 18, scale: 4 })],
+//!     key: vec![0], version: None, row_id: None, stamp: None, dimensions: vec![],
+//! };
+//! let page = br#"{"value":[{"VendorNum":7,"Balance":13.845},{"Balance":-0.05,"VendorNum":8}]}"#;
+//! let page = PageDecoder::new(Arc::new(schema)).decode(page)?;
+//! assert_eq!(page.batch.rows(), 2);
+//! assert_eq!(page.batch.columns()[1].i64_at(1), Some(-500));
+//! # Ok::<(), kinetic_tableau_sync::decode::DecodeError>(())
+//! ```
+
+mod calendar;
+mod number;
+mod scan;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use self::number::Number;
+use self::scan::Scanner;
+use crate::batch::{Batch, BatchFull, ColumnData, Values};
+use crate::model::{Column, ColumnType, Schema};
+
+/// One page, decoded.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DecodedPage {
+    /// Its rows.
+    pub batch: Batch,
+    /// `@odata.count`, where it was asked for.
+    pub count: Option<u64>,
+    /// `@odata.nextLink`, where the server sent one.
+    pub next_link: Option<String>,
+}
+
+/// Decodes the pages of one dataset. Keeps what it learned of the order of properties from row to row.
+#[derive(Debug)]
+pub struct PageDecoder {
+    schema: Arc<Schema>,
+    properties: Vec<Property>,
+    by_name: HashMap<Vec<u8>, usize>,
+    /// Names in the order of the last row, with the property they fill, if any.
+    order: Vec<(Vec<u8>, Option<usize>)>,
+}
+
+#[derive(Debug)]
+struct Property {
+    /// Positions of the columns that this property fills: one, but for change stamps, which are also kept as sent.
+    columns: Vec<usize>,
+    /// Number of the last row that had it, counted from one within the page.
+    seen_in: usize,
+}
+
+impl PageDecoder {
+    /// A decoder for a dataset's schema.
+    #[must_use]
+    pub fn new(schema: Arc<Schema>) -> Self {
+        let mut properties: Vec<Property> = Vec::new();
+        let mut by_name: HashMap<Vec<u8>, usize> = HashMap::new();
+        for (at, column) in schema.columns.iter().enumerate() {
+            let index = *by_name
+                .entry(column.source.clone().into_bytes())
+                .or_insert_with(|| {
+                    properties.push(Property {
+                        columns: Vec::new(),
+                        seen_in: 0,
+                    });
+                    properties.len() - 1
+                });
+            if let Some(property) = properties.get_mut(index) {
+                property.columns.push(at);
+            }
+        }
+        Self {
+            schema,
+            properties,
+            by_name,
+            order: Vec::new(),
+        }
+    }
+
+    /// Decodes one page.
+    ///
+    /// # Errors
+    /// [`DecodeError`] naming the row and property, when the page is not exactly what it should be.
+    pub fn decode(&mut self, body: &[u8]) -> Result<DecodedPage, DecodeError> {
+        // A byte order mark is not JSON, yet some proxies add one.
+        let body = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body);
+        if std::str::from_utf8(body).is_err() {
+            return Err(DecodeError::page(Reason::NotUtf8));
+        }
+        for property in &mut self.properties {
+            property.seen_in = 0;
+        }
+        let mut columns: Vec<ColumnData> = self
+            .schema
+            .columns
+            .iter()
+            .map(|column| ColumnData::for_type(column.kind))
+            .collect();
+        let mut scanner = Scanner::new(body);
+        let (mut value_seen, mut count, mut next_link) = (false, None, None);
+
+        scanner.expect(b'{').map_err(DecodeError::page)?;
+        let mut first = true;
+        while scanner.next_member(&mut first).map_err(DecodeError::page)? {
+            let name = scanner.key().map_err(DecodeError::page)?;
+            match &*name {
+                b"value" if value_seen => return Err(DecodeError::page(Reason::Twice)),
+                b"value" => {
+                    value_seen = true;
+                    self.rows(&mut scanner, &mut columns)?;
+                }
+                b"@odata.count" => count = Some(scanner.count().map_err(DecodeError::page)?),
+                b"@odata.nextLink" => next_link = scanner.optional_string().map_err(DecodeError::page)?,
+                _ => scanner.skip_value().map_err(DecodeError::page)?,
+            }
+        }
+        scanner.end().map_err(DecodeError::page)?;
+        if !value_seen {
+            return Err(DecodeError::page(Reason::NoRows));
+        }
+        let batch = Batch::from_columns(Arc::clone(&self.schema), columns)
+            .map_err(|_| DecodeError::page(Reason::Uneven))?;
+        Ok(DecodedPage {
+            batch,
+            count,
+            next_link,
+        })
+    }
+
+    fn rows(&mut self, scanner: &mut Scanner<'_>, columns: &mut [ColumnData]) -> Result<(), DecodeError> {
+        scanner.expect(b'[').map_err(DecodeError::page)?;
+        let mut first = true;
+        let mut row = 0;
+        while scanner
+            .next_element(&mut first)
+            .map_err(|reason| DecodeError::row(row + 1, reason))?
+        {
+            row += 1;
+            self.row(scanner, columns, row)?;
+        }
+        Ok(())
+    }
+
+    fn row(
+        &mut self,
+        scanner: &mut Scanner<'_>,
+        columns: &mut [ColumnData],
+        row: usize,
+    ) -> Result<(), DecodeError> {
+        scanner
+            .expect(b'{')
+            .map_err(|reason| DecodeError::row(row, reason))?;
+        let (mut first, mut place, mut filled) = (true, 0, 0);
+        while scanner
+            .next_member(&mut first)
+            .map_err(|reason| DecodeError::row(row, reason))?
+        {
+            let property = self
+                .property_at(scanner, place)
+                .map_err(|reason| DecodeError::row(row, reason))?;
+            place += 1;
+            let Some(index) = property else {
+                scanner
+                    .skip_value()
+                    .map_err(|reason| DecodeError::row(row, reason))?;
+                continue;
+            };
+            let Some(property) = self.properties.get_mut(index) else {
+                continue;
+            };
+            if property.seen_in == row {
+                return Err(self.error(row, index, Reason::Twice));
+            }
+            property.seen_in = row;
+            filled += 1;
+            let start = scanner.position();
+            for (nth, &at) in property.columns.iter().enumerate() {
+                if nth > 0 {
+                    scanner.back_to(start);
+                }
+                let (Some(column), Some(data)) = (self.schema.columns.get(at), columns.get_mut(at)) else {
+                    continue;
+                };
+                if let Err(reason) = value(scanner, column, self.schema.key.contains(&at), data) {
+                    return Err(self.error(row, index, reason));
+                }
+            }
+        }
+        if filled != self.properties.len() {
+            let missing = self
+                .properties
+                .iter()
+                .position(|property| property.seen_in != row)
+                .unwrap_or_default();
+            return Err(self.error(row, missing, Reason::Missing));
+        }
+        Ok(())
+    }
+
+    /// Reads a property name; answers the property that it fills. Servers repeat the order of properties from row to row, so the
+    /// name is first compared with the one that stood here last time.
+    fn property_at(&mut self, scanner: &mut Scanner<'_>, place: usize) -> Result<Option<usize>, Reason> {
+        if let Some((name, property)) = self.order.get(place)
+            && scanner.key_is(name)
+        {
+            return Ok(*property);
+        }
+        let name = scanner.key()?;
+        let property = self.by_name.get(&*name).copied();
+        // Rows with ever new names must not grow this without bound.
+        if place < 4096 {
+            self.order.truncate(place);
+            self.order.push((name.into_owned(), property));
+        }
+        Ok(property)
+    }
+
+    fn error(&self, row: usize, property: usize, reason: Reason) -> DecodeError {
+        let name = self
+            .properties
+            .get(property)
+            .and_then(|property| property.columns.first())
+            .and_then(|&at| self.schema.columns.get(at))
+            .map(|column| column.source.clone());
+        DecodeError {
+            row: Some(row),
+            property: name,
+            reason,
+        }
+    }
+}
+
+/// Microseconds since 1970-01-01T00:00:00 of a date and time as a server writes it: in UTC when it has an offset, else as written.
+/// None when it is no such text.
+#[cfg(feature = "kinetic")]
+pub(crate) fn timestamp_micros(text: &str) -> Option<i64> {
+    calendar::timestamp(text.as_bytes()).ok()
+}
+
+/// Reads one value into its slot.
+fn value(scanner: &mut Scanner<'_>, column: &Column, key: bool, data: &mut ColumnData) -> Result<(), Reason> {
+    if scanner.null()? {
+        if key || !column.nullable {
+            return Err(Reason::NullKey);
+        }
+        data.push_null();
+        return Ok(());
+    }
+    match (column.kind, &mut data.values) {
+        (ColumnType::Text, Values::Text(texts)) => {
+            let text = scanner.string()?;
+            // The whole page was checked to be UTF-8, and escapes yield only whole characters.
+            texts.push(std::str::from_utf8(&text).map_err(|_| Reason::NotUtf8)?)?;
+        }
+        (ColumnType::Bool, Values::Bool(values)) => values.push(scanner.boolean()?),
+        (ColumnType::Int16, Values::I64(values)) => {
+            values.push(integer(scanner, i64::from(i16::MIN), i64::from(i16::MAX))?);
+        }
+        (ColumnType::Int32, Values::I64(values)) => {
+            values.push(integer(scanner, i64::from(i32::MIN), i64::from(i32::MAX))?);
+        }
+        (ColumnType::Int64, Values::I64(values)) => values.push(integer(scanner, i64::MIN, i64::MAX)?),
+        (ColumnType::Double, Values::F64(values)) => values.push(scanner.number()?.to_f64()?),
+        (ColumnType::Decimal { precision, scale }, Values::I64(values)) => {
+            values.push(scanner.number()?.to_decimal64(precision, scale)?);
+        }
+        (ColumnType::Decimal { precision, scale }, Values::I128(values)) => {
+            values.push(scanner.number()?.to_decimal(precision, scale)?);
+        }
+        (ColumnType::Date, Values::I64(values)) => values.push(calendar::date(&scanner.string()?)?),
+        (ColumnType::Timestamp, Values::I64(values)) => values.push(calendar::timestamp(&scanner.string()?)?),
+        _ => return Err(Reason::Uneven),
+    }
+    data.nulls.push(false);
+    Ok(())
+}
+
+fn integer(scanner: &mut Scanner<'_>, least: i64, most: i64) -> Result<i64, Reason> {
+    let number: Number<'_> = scanner.number()?;
+    let value = number.to_i64()?;
+    if (least..=most).contains(&value) {
+        Ok(value)
+    } else {
+        Err(Reason::Range)
+    }
+}
+
+/// Why a page could not be decoded. Names places, never contents.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DecodeError {
+    row: Option<usize>,
+    property: Option<String>,
+    reason: Reason,
+}
+
+impl DecodeError {
+    fn page(reason: Reason) -> Self {
+        Self {
+            row: None,
+            property: None,
+            reason,
+        }
+    }
+
+    fn row(row: usize, reason: Reason) -> Self {
+        Self {
+            row: Some(row),
+            property: None,
+            reason,
+        }
+    }
+
+    /// Row within the page, counted from one.
+    pub fn row_number(&self) -> Option<usize> {
+        self.row
+    }
+
+    /// Name of the property.
+    pub fn property(&self) -> Option<&str> {
+        self.property.as_deref()
+    }
+
+    /// Whether the page was cut or garbled on its way, so that asking again may help.
+    pub fn is_damage(&self) -> bool {
+        matches!(
+            self.reason,
+            Reason::Syntax | Reason::End | Reason::NotUtf8 | Reason::Trailing | Reason::NoRows
+        )
+    }
+
+    /// What the operator should do next, where there is something.
+    pub fn hint(&self) -> Option<String> {
+        let property = self.property.as_deref().unwrap_or("the column");
+        Some(match self.reason {
+            Reason::Range | Reason::Scale => {
+                format!(
+                    "give {property} a wider type in `types`, for instance {property} = \"decimal(38,10)\""
+                )
+            }
+            Reason::TimeInDate => format!("set {property} = \"timestamp\" in `types`"),
+            Reason::Type => format!("set the type that the server sends for {property} in `types`"),
+            Reason::Missing => {
+                format!("the server leaves {property} out; take it out of `select` or check its spelling")
+            }
+            Reason::NullKey => format!("{property} is null in a key; choose another `key`"),
+            _ => return None,
+        })
+    }
+}
+
+impl std::fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (&self.property, self.row) {
+            (Some(property), Some(row)) => write!(f, "row {row} of the page, property {property}: ")?,
+            (None, Some(row)) => write!(f, "row {row} of the page: ")?,
+            _ => f.write_str("page: ")?,
+        }
+        f.write_str(match self.reason {
+            Reason::Syntax => "not valid JSON",
+            Reason::End => "ends too early",
+            Reason::NotUtf8 => "not valid UTF-8",
+            Reason::Trailing => "something follows behind the end",
+            Reason::NoRows => "has no `value` list",
+            Reason::Depth => "nested too deeply",
+            Reason::Type => "value is of another type than the column",
+            Reason::Range => "number does not fit the column",
+            Reason::Scale => "number has more decimal places than the column",
+            Reason::TimeInDate => "date column holds a time of day",
+            Reason::Date => "not a date",
+            Reason::NullKey => "null in a key",
+            Reason::Missing => "selected, but not there",
+            Reason::Twice => "there twice",
+            Reason::Uneven => "columns of unequal length",
+            Reason::TooLong => "text of the page passes 4 GiB",
+        })
+    }
+}
+
+impl std::error::Error for DecodeError {}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reason {
+    Syntax,
+    End,
+    NotUtf8,
+    Trailing,
+    NoRows,
+    Depth,
+    Type,
+    Range,
+    Scale,
+    TimeInDate,
+    Date,
+    NullKey,
+    Missing,
+    Twice,
+    Uneven,
+    TooLong,
+}
+
+impl From<BatchFull> for Reason {
+    fn from(_: BatchFull) -> Self {
+        Self::TooLong
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,329 @@
+//! The order of steps of one run, and the state it carries from one to the next.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+
+use super::fill::{Filled, Work};
+use super::{Parts, ProgressEvent, Stage, SyncError};
+use crate::audit::{AuditEntry, AuditEvent};
+use crate::checkpoint::{Checkpoint, Counts, Intent, RunSummary};
+use crate::destination::{LoadKind, RefreshReport, TargetState};
+use crate::model::{Cursor, DatasetSpec, RunId, Schema};
+use crate::store::Lease;
+
+/// One run of one dataset.
+#[derive(Debug)]
+pub(super) struct Cycle<'a> {
+    pub(super) parts: &'a Parts,
+    pub(super) spec: &'a DatasetSpec,
+    pub(super) lease: &'a Lease,
+    /// The version under which [`Cycle::checkpoint`] was last written; none when it never was.
+    pub(super) version: Option<u64>,
+    pub(super) checkpoint: Checkpoint,
+    pub(super) run: RunId,
+    pub(super) started: DateTime<Utc>,
+    pub(super) kind: Option<LoadKind>,
+    pub(super) counts: Counts,
+    pub(super) refreshes: Vec<RefreshReport>,
+}
+
+/// What a run is about to do.
+struct Plan {
+    kind: LoadKind,
+    schema: Arc<Schema>,
+    head: Option<Cursor>,
+    target_id: Option<String>,
+}
+
+/// Runs one cycle under a lease.
+pub(super) async fn run(parts: &Parts, spec: &DatasetSpec, lease: &Lease) -> Result<RunSummary, SyncError> {
+    let found = parts
+        .state
+        .load(&spec.id)
+        .await
+        .map_err(|error| SyncError::new(&spec.id, None, Stage::State, error))?;
+    let (version, checkpoint) = match found {
+        Some(found) => (Some(found.version), found.checkpoint),
+        None => (None, Checkpoint::default()),
+    };
+    let mut cycle = Cycle {
+        parts,
+        spec,
+        lease,
+        version,
+        checkpoint,
+        run: RunId::random(),
+        started: parts.clock.now(),
+        kind: None,
+        counts: Counts::default(),
+        refreshes: Vec::new(),
+    };
+    match cycle.work().await {
+        Ok(()) => cycle.succeeded().await,
+        Err(error) => {
+            cycle.failed(&error).await;
+            Err(error)
+        }
+    }
+}
+
+impl Cycle<'_> {
+    async fn work(&mut self) -> Result<(), SyncError> {
+        self.resume().await?;
+        // What crashed runs staged beyond the intent counts for nothing.
+        let discarded = self.parts.fingerprints.discard_staged(&self.spec.id, None).await;
+        discarded.map_err(|error| self.error(Stage::State, error))?;
+
+        let mut plan = self.plan().await?;
+        loop {
+            self.kind = Some(plan.kind);
+            self.report(&ProgressEvent::Started { kind: plan.kind });
+            let started = AuditEvent::Started {
+                kind: plan.kind,
+                company: self.parts.source.company().to_owned(),
+                after: self.window_start(plan.kind),
+                target: self.spec.target.clone(),
+            };
+            self.audit(started).await?;
+            let work = Work {
+                parts: self.parts,
+                spec: self.spec,
+                run: &self.run,
+                schema: &plan.schema,
+                target_id: plan.target_id.as_deref(),
+                landed_generation: self.checkpoint.generation,
+                landed_rows: self.checkpoint.landed.as_ref().map_or(0, |landed| landed.rows),
+            };
+            let filled = match plan.kind {
+                LoadKind::Full => work.full(plan.head.clone()).await?,
+                LoadKind::Delta => {
+                    work.delta(self.checkpoint.cursor.clone(), plan.head.clone())
+                        .await?
+                }
+            };
+            match filled {
+                Filled::Sealed { intent, load } => {
+                    self.counts = intent.counts;
+                    self.deliver(*intent, Some(load)).await?;
+                    return self.refresh().await;
+                }
+                Filled::Nothing { counts, through } => {
+                    self.counts = counts;
+                    return self.idle(through).await;
+                }
+                Filled::TooLarge { why } => {
+                    // The records of the attempt stay in the trail as never landed, so the full load is a run of its own.
+                    self.audit(AuditEvent::Failed {
+                        stage: Stage::Load.as_str().to_owned(),
+                        message: why,
+                    })
+                    .await?;
+                    let discarded = self.parts.fingerprints.discard_staged(&self.spec.id, None).await;
+                    discarded.map_err(|error| self.error(Stage::State, error))?;
+                    self.run = RunId::random();
+                    plan.kind = LoadKind::Full;
+                }
+            }
+        }
+    }
+
+    /// Where the window of a load begins.
+    fn window_start(&self, kind: LoadKind) -> Option<Cursor> {
+        match kind {
+            LoadKind::Full => None,
+            LoadKind::Delta => self.checkpoint.cursor.clone(),
+        }
+    }
+
+    /// Decides between full load and delta.
+    async fn plan(&self) -> Result<Plan, SyncError> {
+        let schema = self
+            .parts
+            .source
+            .schema(self.spec)
+            .await
+            .map_err(|error| self.error(Stage::Schema, error))?;
+        if schema.key.is_empty() {
+            let message = "the dataset has no key column; name them in its `key`";
+            return Err(self.error(Stage::Schema, super::Cause::Invariant(message.to_owned())));
+        }
+        let target = self.parts.destination.inspect(&self.spec.target).await;
+        let target = target.map_err(|error| self.error(Stage::Inspect, error))?;
+        let head = self
+            .parts
+            .source
+            .head(self.spec, &schema)
+            .await
+            .map_err(|error| self.error(Stage::Read, error))?;
+        let (takes_delta, target_id) = match target {
+            TargetState::Present { id } => (true, Some(id)),
+            TargetState::Foreign { id } => (false, Some(id)),
+            TargetState::Absent => (false, None),
+        };
+        let continues = match &self.checkpoint.landed {
+            Some(landed) => {
+                takes_delta
+                    && landed.target == self.spec.target
+                    && Some(&landed.target_id) == target_id.as_ref()
+                    && landed.signature == schema.signature()
+                    && self.continues_from_cursor(head.as_ref(), landed.rows)?
+            }
+            None => false,
+        };
+        let kind = if continues {
+            LoadKind::Delta
+        } else {
+            LoadKind::Full
+        };
+        Ok(Plan {
+            kind,
+            schema: Arc::new(schema),
+            head,
+            target_id,
+        })
+    }
+
+    /// Whether the source's head lies at or behind the checkpoint. Where it lies before it, the database was put back to an older
+    /// state, and a delta would miss what was written since.
+    fn continues_from_cursor(&self, head: Option<&Cursor>, landed_rows: u64) -> Result<bool, SyncError> {
+        match (&self.checkpoint.cursor, head) {
+            // Nothing was there and nothing is there.
+            (None, None) => Ok(landed_rows == 0),
+            (Some(cursor), Some(head)) => {
+                let behind = self.parts.source.is_after(self.spec, cursor, head);
+                behind
+                    .map(|behind| !behind)
+                    .map_err(|error| self.error(Stage::Read, error))
+            }
+            (None, Some(_)) | (Some(_), None) => Ok(false),
+        }
+    }
+
+    /// Delivers what an earlier run has sealed and not confirmed.
+    async fn resume(&mut self) -> Result<(), SyncError> {
+        let Some(intent) = self.checkpoint.intent.clone() else {
+            return Ok(());
+        };
+        self.report(&ProgressEvent::Resumed {
+            run: intent.run.clone(),
+        });
+        let fresh = std::mem::replace(&mut self.run, intent.run.clone());
+        let deliverable = intent.receipt.is_some()
+            || (intent.target == self.spec.target
+                && self
+                    .parts
+                    .destination
+                    .is_intact(&intent.staged)
+                    .await
+                    .map_err(|error| self.error(Stage::Load, error))?);
+        if deliverable {
+            self.deliver(intent, None).await?;
+        } else {
+            self.give_up(&intent, "its sealed load is gone or its target has changed")
+                .await?;
+        }
+        // What it made due is refreshed once the cycle that follows has landed what it finds.
+        self.run = fresh;
+        Ok(())
+    }
+
+    /// Forgets an intent whose effect is not known or was refused. What lies in the target is not known then, so the next load is a
+    /// full one.
+    pub(super) async fn give_up(&mut self, intent: &Intent, why: &str) -> Result<(), SyncError> {
+        self.audit(AuditEvent::Failed {
+            stage: Stage::Publish.as_str().to_owned(),
+            message: format!("given up: {why}; a full load follows"),
+        })
+        .await?;
+        self.checkpoint.intent = None;
+        self.checkpoint.landed = None;
+        self.save().await?;
+        // What is left of it only takes space.
+        let _ = self.parts.destination.discard(&intent.staged).await;
+        Ok(())
+    }
+
+    /// Nothing is to land: the checkpoint moves on.
+    async fn idle(&mut self, through: Option<Cursor>) -> Result<(), SyncError> {
+        self.audit(AuditEvent::Idle {
+            counts: self.counts,
+            through: through.clone(),
+        })
+        .await?;
+        self.checkpoint.cursor = through;
+        self.refresh().await
+    }
+
+    async fn succeeded(&mut self) -> Result<RunSummary, SyncError> {
+        let summary = self.summary(None);
+        self.checkpoint.failures = 0;
+        self.checkpoint.last_run = Some(summary.clone());
+        self.checkpoint.last_success = Some(summary.clone());
+        self.save().await?;
+        Ok(summary)
+    }
+
+    /// Notes a failure, as far as that is possible.
+    async fn failed(&mut self, error: &SyncError) {
+        let line = match error.hint() {
+            Some(hint) => format!("{error}; {hint}"),
+            None => error.to_string(),
+        };
+        let event = AuditEvent::Failed {
+            stage: error.stage().as_str().to_owned(),
+            message: line.clone(),
+        };
+        let _ = self.audit(event).await;
+        self.checkpoint.failures = self.checkpoint.failures.saturating_add(1);
+        self.checkpoint.last_run = Some(self.summary(Some(line)));
+        // Whoever holds the state now, if not we, knows better.
+        let _ = self.save().await;
+    }
+
+    fn summary(&self, error: Option<String>) -> RunSummary {
+        RunSummary {
+            run: self.run.clone(),
+            kind: self.kind,
+            started: self.started,
+            ended: self.parts.clock.now(),
+            counts: self.counts,
+            landed_rows: self.checkpoint.landed.as_ref().map_or(0, |landed| landed.rows),
+            refreshes: self.refreshes.clone(),
+            error,
+        }
+    }
+
+    /// Writes the checkpoint, if nobody else has.
+    pub(super) async fn save(&mut self) -> Result<(), SyncError> {
+        let stored = self
+            .parts
+            .state
+            .store(self.lease, self.version, &self.checkpoint)
+            .await;
+        self.version = Some(stored.map_err(|error| self.error(Stage::State, error))?);
+        Ok(())
+    }
+
+    pub(super) async fn audit(&self, event: AuditEvent) -> Result<(), SyncError> {
+        let entry = AuditEntry {
+            dataset: self.spec.id.clone(),
+            run: self.run.clone(),
+            at: self.parts.clock.now(),
+            event,
+        };
+        self.parts
+            .audit
+            .record(entry)
+            .await
+            .map_err(|error| self.error(Stage::Audit, error))
+    }
+
+    pub(super) fn report(&self, event: &ProgressEvent) {
+        self.parts.progress.report(&self.spec.id, event);
+    }
+
+    pub(super) fn error(&self, stage: Stage, cause: impl Into<super::Cause>) -> SyncError {
+        SyncError::new(&self.spec.id, Some(&self.run), stage, cause)
+    }
+}

@@ -1,0 +1,167 @@
+//! From a sealed load to a landed one, and what follows.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::cycle::Cycle;
+use super::{ProgressEvent, Stage, SyncError};
+use crate::audit::{AuditEvent, AuditFilter};
+use crate::checkpoint::{Intent, Landed};
+use crate::destination::{
+    DestinationError, DestinationErrorKind, LoadPlan, Receipt, RefreshOutcome, RefreshReport,
+};
+
+/// How often a publish whose outcome is unknown is asked again within one run.
+const PUBLISH_ATTEMPTS: u32 = 3;
+
+impl Cycle<'_> {
+    /// Publishes a sealed load and notes that it has landed. `load` is the plan where this run made it; a run that resumes makes it
+    /// again from the intent.
+    pub(super) async fn deliver(
+        &mut self,
+        mut intent: Intent,
+        load: Option<LoadPlan>,
+    ) -> Result<(), SyncError> {
+        let receipt = if let Some(receipt) = intent.receipt.clone() {
+            receipt
+        } else {
+            self.checkpoint.intent = Some(intent.clone());
+            self.save().await?;
+            self.report(&ProgressEvent::Publishing);
+            let load = load.unwrap_or_else(|| plan_of(&intent, self.spec.id.clone()));
+            let receipt = match self.publish(&load, &intent).await {
+                Ok(receipt) => receipt,
+                Err(error) => return Err(self.not_published(&intent, error).await),
+            };
+            intent.receipt = Some(receipt.clone());
+            self.checkpoint.intent = Some(intent.clone());
+            self.save().await?;
+            receipt
+        };
+        self.land(intent, receipt).await
+    }
+
+    async fn publish(&self, load: &LoadPlan, intent: &Intent) -> Result<Receipt, DestinationError> {
+        let mut attempt = 1;
+        loop {
+            match self.parts.destination.publish(load, &intent.staged).await {
+                Err(error) if error.kind() == DestinationErrorKind::Unknown && attempt < PUBLISH_ATTEMPTS => {
+                    self.parts.clock.sleep(Duration::from_secs(1 << attempt)).await;
+                    attempt += 1;
+                }
+                ended => return ended,
+            }
+        }
+    }
+
+    /// Decides what a failed publish means for the intent.
+    async fn not_published(&mut self, intent: &Intent, error: DestinationError) -> SyncError {
+        let refused = matches!(
+            error.kind(),
+            DestinationErrorKind::Rejected | DestinationErrorKind::TooLarge | DestinationErrorKind::Value
+        );
+        if refused && let Err(error) = self.give_up(intent, &error.to_string()).await {
+            return error;
+        }
+        // Otherwise the intent stays: the next run delivers the same load under the same request id.
+        self.error(Stage::Publish, error)
+    }
+
+    /// The load is visible: audit, fingerprints and checkpoint follow, each harmless to repeat.
+    async fn land(&mut self, intent: Intent, receipt: Receipt) -> Result<(), SyncError> {
+        let filter = AuditFilter {
+            dataset: Some(self.spec.id.clone()),
+            run: Some(intent.run.clone()),
+            ..AuditFilter::default()
+        };
+        let events = self
+            .parts
+            .audit
+            .events(&filter)
+            .await
+            .map_err(|error| self.error(Stage::Audit, error))?;
+        if !events
+            .iter()
+            .any(|entry| matches!(entry.event, AuditEvent::Landed { .. }))
+        {
+            self.audit(AuditEvent::Landed {
+                receipt: receipt.clone(),
+                counts: intent.counts,
+                through: intent.through.clone(),
+                sha256: intent.staged.sha256.clone(),
+                landed_rows: intent.rows_after,
+            })
+            .await?;
+        }
+        let promoted = self
+            .parts
+            .fingerprints
+            .promote(&self.spec.id, intent.generation, &intent.run)
+            .await;
+        promoted.map_err(|error| self.error(Stage::State, error))?;
+        self.checkpoint.cursor = intent.through;
+        self.checkpoint.generation = intent.generation;
+        self.checkpoint.landed = Some(Landed {
+            signature: intent.schema.signature(),
+            target: intent.target,
+            target_id: receipt.target_id,
+            rows: intent.rows_after,
+        });
+        self.checkpoint.intent = None;
+        self.checkpoint.pending_refresh.clone_from(&self.spec.refresh);
+        self.save().await?;
+        self.report(&ProgressEvent::Landed {
+            rows: intent.staged.rows,
+        });
+        // It has served; what cannot be removed only takes space.
+        let _ = self.parts.destination.discard(&intent.staged).await;
+        Ok(())
+    }
+
+    /// Refreshes what is due. A refresh that does not end well stays due for the next run; the landing stands.
+    pub(super) async fn refresh(&mut self) -> Result<(), SyncError> {
+        let mut due = self.checkpoint.pending_refresh.clone();
+        due.retain(|target| self.spec.refresh.contains(target));
+        self.checkpoint.pending_refresh.clone_from(&due);
+        for target in due {
+            self.report(&ProgressEvent::Refreshing {
+                target: target.clone(),
+            });
+            let report = match self.parts.destination.refresh(&target).await {
+                Ok(report) => report,
+                Err(error) => {
+                    let outcome = RefreshOutcome::Failed(error.to_string());
+                    RefreshReport {
+                        target: target.clone(),
+                        job_id: None,
+                        outcome,
+                    }
+                }
+            };
+            self.report(&ProgressEvent::Refreshed {
+                report: report.clone(),
+            });
+            if report.outcome.is_settled() {
+                self.checkpoint.pending_refresh.retain(|other| *other != target);
+            }
+            self.audit(AuditEvent::Refreshed {
+                report: report.clone(),
+            })
+            .await?;
+            self.refreshes.push(report);
+        }
+        Ok(())
+    }
+}
+
+fn plan_of(intent: &Intent, dataset: crate::DatasetId) -> LoadPlan {
+    LoadPlan {
+        dataset,
+        run: intent.run.clone(),
+        kind: intent.kind,
+        schema: Arc::new(intent.schema.clone()),
+        target: intent.target.clone(),
+        target_id: intent.target_id.clone(),
+        request_id: intent.request_id.clone(),
+    }
+}

@@ -1,0 +1,435 @@
+//! Fills a load from the source: everything, or what changed.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::journal::Journal;
+use super::reading::Reader;
+use super::rows::RowHasher;
+use super::sift::{Chunk, Fate, fingerprint};
+use super::{Cause, Parts, ProgressEvent, Stage, SyncError};
+use crate::audit::Action;
+use crate::batch::{Batch, BatchFull};
+use crate::checkpoint::{Counts, Intent};
+use crate::destination::{DestinationErrorKind, Load, LoadKind, LoadPlan};
+use crate::model::{Cursor, DatasetSpec, RunId, Schema, Track};
+use crate::source::Window;
+
+/// Rows that are compared with the fingerprints at once: each comparison streams over all of them.
+const CHUNK: usize = 65_536;
+
+/// A full load reads what changed while it was reading, and then what changed meanwhile, at most so often. What still moves after
+/// that is left to the next delta.
+const CATCH_UP_ROUNDS: usize = 5;
+
+/// What a load is filled with.
+#[derive(Debug)]
+pub(super) struct Work<'a> {
+    pub(super) parts: &'a Parts,
+    pub(super) spec: &'a DatasetSpec,
+    pub(super) run: &'a RunId,
+    pub(super) schema: &'a Arc<Schema>,
+    pub(super) target_id: Option<&'a str>,
+    /// The generation of fingerprints that describes what lies in the target.
+    pub(super) landed_generation: u64,
+    pub(super) landed_rows: u64,
+}
+
+/// How filling ended.
+#[derive(Debug)]
+pub(super) enum Filled {
+    /// A load is sealed.
+    Sealed {
+        /// The note to be made before it is published.
+        intent: Box<Intent>,
+        /// The plan it was made by.
+        load: LoadPlan,
+    },
+    /// There is nothing to land.
+    Nothing {
+        /// What was read.
+        counts: Counts,
+        /// Where the checkpoint moves.
+        through: Option<Cursor>,
+    },
+    /// Too much changed for a delta.
+    TooLarge {
+        /// By which measure.
+        why: String,
+    },
+}
+
+/// A load while it is being filled.
+#[derive(Debug)]
+struct Filling<'a> {
+    load: Option<Box<dyn Load>>,
+    journal: Journal<'a>,
+    hasher: RowHasher,
+    counts: Counts,
+}
+
+impl<'a> Work<'a> {
+    /// Reads everything through `head`, then catches up with what changed meanwhile.
+    pub(super) async fn full(&self, head: Option<Cursor>) -> Result<Filled, SyncError> {
+        let plan = self.load_plan(LoadKind::Full);
+        let mut filling = self.begin(&plan, self.landed_generation + 1);
+        filling.load = Some(
+            self.parts
+                .destination
+                .begin(&plan)
+                .await
+                .map_err(|error| self.error(Stage::Load, error))?,
+        );
+        match self.fill_full(&mut filling, head).await {
+            Ok(through) => self.seal(filling, plan, None, through).await,
+            Err(error) => Err(abandon(filling.load.take(), error).await),
+        }
+    }
+
+    async fn fill_full(
+        &self,
+        filling: &mut Filling<'a>,
+        head: Option<Cursor>,
+    ) -> Result<Option<Cursor>, SyncError> {
+        let Some(mut through) = head else { return Ok(None) };
+        let mut reader = self.read(Window {
+            after: None,
+            overlap: false,
+            through: through.clone(),
+        });
+        while let Some(batch) = self.next(&mut reader).await? {
+            for row in 0..batch.rows() {
+                let print = fingerprint(&mut filling.hasher, &batch, row);
+                filling
+                    .journal
+                    .note(Action::Insert, &batch, row, print)
+                    .map_err(|full| self.full_batch(full))?;
+            }
+            filling.counts.read += batch.rows() as u64;
+            filling.counts.inserted += batch.rows() as u64;
+            self.insert(filling, &batch).await?;
+            filling.journal.flush_full_blocks().await?;
+            self.report_read(filling);
+        }
+        for _ in 0..CATCH_UP_ROUNDS {
+            let now = self
+                .parts
+                .source
+                .head(self.spec, self.schema)
+                .await
+                .map_err(|error| self.error(Stage::Read, error))?;
+            let Some(now) = now.filter(|now| *now != through) else {
+                break;
+            };
+            let later = self.parts.source.is_after(self.spec, &now, &through);
+            if !later.map_err(|error| self.error(Stage::Read, error))? {
+                break;
+            }
+            // Only a stamp can be given twice; a revision cannot.
+            let overlap = matches!(self.spec.track, Track::Timestamp { .. });
+            let window = Window {
+                after: Some(through),
+                overlap,
+                through: now.clone(),
+            };
+            self.sift_window(filling, window, None, u64::MAX).await?;
+            through = now;
+        }
+        Ok(Some(through))
+    }
+
+    /// Reads what changed behind `after`.
+    pub(super) async fn delta(
+        &self,
+        after: Option<Cursor>,
+        head: Option<Cursor>,
+    ) -> Result<Filled, SyncError> {
+        let Some(through) = head else {
+            return Ok(Filled::Nothing {
+                counts: Counts::default(),
+                through: None,
+            });
+        };
+        let plan = self.load_plan(LoadKind::Delta);
+        let mut filling = self.begin(&plan, self.landed_generation);
+        let window = Window {
+            after: after.clone(),
+            overlap: true,
+            through: through.clone(),
+        };
+        let filled = self
+            .sift_window(&mut filling, window, Some(&plan), self.parts.delta_rows)
+            .await;
+        match filled {
+            Ok(None) => {}
+            Err(error) => return Err(abandon(filling.load.take(), error).await),
+            Ok(Some(why)) => {
+                if let Some(load) = filling.load.take() {
+                    // What is left of it is replaced by the next load of the dataset.
+                    let _ = load.abort().await;
+                }
+                return Ok(Filled::TooLarge { why });
+            }
+        }
+        if filling.load.is_none() {
+            return Ok(Filled::Nothing {
+                counts: filling.counts,
+                through: Some(through),
+            });
+        }
+        self.seal(filling, plan, after, Some(through)).await
+    }
+
+    /// Reads a window, compares it with what is known, and adds what is new or changed to the load. Where there is no load yet it
+    /// is begun by `plan` with the first row that needs it. Stops with the reason once more than `limit` rows are to land.
+    async fn sift_window(
+        &self,
+        filling: &mut Filling<'a>,
+        window: Window,
+        plan: Option<&LoadPlan>,
+        limit: u64,
+    ) -> Result<Option<String>, SyncError> {
+        let mut reader = self.read(window);
+        let mut chunk = Chunk::default();
+        loop {
+            let batch = self.next(&mut reader).await?;
+            let ended = batch.is_none();
+            if let Some(batch) = batch {
+                chunk.push(batch, &mut filling.hasher);
+            }
+            if chunk.rows() >= CHUNK || (ended && !chunk.is_empty()) {
+                self.sift_chunk(filling, &std::mem::take(&mut chunk), plan)
+                    .await?;
+                self.report_read(filling);
+                if filling.journal.noted() > limit {
+                    return Ok(Some(format!(
+                        "more than {limit} rows changed; a full load follows"
+                    )));
+                }
+            }
+            if ended {
+                return Ok(None);
+            }
+        }
+    }
+
+    async fn sift_chunk(
+        &self,
+        filling: &mut Filling<'a>,
+        chunk: &Chunk,
+        plan: Option<&LoadPlan>,
+    ) -> Result<(), SyncError> {
+        let state = |error| self.error(Stage::State, error);
+        let prints = &self.parts.fingerprints;
+        // A full load begins from nothing: only what it has staged itself is known.
+        let landed = match plan {
+            Some(_) => prints
+                .lookup(&self.spec.id, self.landed_generation, chunk.keys())
+                .await
+                .map_err(state)?,
+            None => HashMap::new(),
+        };
+        let staged = if filling.journal.noted() == 0 {
+            HashMap::new()
+        } else {
+            filling.journal.flush().await?;
+            prints
+                .lookup_staged(&self.spec.id, self.run, chunk.keys())
+                .await
+                .map_err(state)?
+        };
+        let mut fresh = Batch::empty(Arc::clone(self.schema));
+        let mut replacing = Batch::empty(Arc::clone(self.schema));
+        let Filling { journal, counts, .. } = filling;
+        let sifted = chunk.sift(&landed, &staged, counts, |batch, row, print, fate| {
+            let (action, into) = match fate {
+                Fate::Insert => (Action::Insert, &mut fresh),
+                Fate::Update => (Action::Update, &mut fresh),
+                Fate::Replace => (Action::Update, &mut replacing),
+            };
+            into.push_row(batch, row)?;
+            journal.note(action, batch, row, print)
+        });
+        sifted.map_err(|full| self.full_batch(full))?;
+        if fresh.rows() + replacing.rows() == 0 {
+            return Ok(());
+        }
+        if let (None, Some(plan)) = (&filling.load, plan) {
+            let begun = self.parts.destination.begin(plan).await;
+            filling.load = Some(begun.map_err(|error| self.error(Stage::Load, error))?);
+        }
+        if fresh.rows() > 0 {
+            self.insert(filling, &fresh).await?;
+        }
+        if replacing.rows() > 0 {
+            let Some(load) = &mut filling.load else {
+                return Ok(());
+            };
+            let replaced = load
+                .upsert(&replacing)
+                .await
+                .map_err(|error| self.error(Stage::Load, error))?;
+            if replaced != replacing.rows() as u64 {
+                let message = format!(
+                    "{} staged rows were to be replaced, the load replaced {replaced}",
+                    replacing.rows()
+                );
+                return Err(self.error(Stage::Load, Cause::Invariant(message)));
+            }
+        }
+        filling.journal.flush_full_blocks().await?;
+        Ok(())
+    }
+
+    /// Writes out what belongs to the load and makes it durable.
+    async fn seal(
+        &self,
+        mut filling: Filling<'a>,
+        plan: LoadPlan,
+        after: Option<Cursor>,
+        through: Option<Cursor>,
+    ) -> Result<Filled, SyncError> {
+        if let Err(error) = filling.journal.flush().await {
+            return Err(abandon(filling.load.take(), error).await);
+        }
+        let Some(load) = filling.load.take() else {
+            return Err(self.error(
+                Stage::Load,
+                Cause::Invariant("a load ended before it began".to_owned()),
+            ));
+        };
+        let staged = match load.seal().await {
+            Ok(staged) => staged,
+            Err(error) if error.kind() == DestinationErrorKind::TooLarge && plan.kind == LoadKind::Delta => {
+                return Ok(Filled::TooLarge {
+                    why: format!("{error}; a full load follows"),
+                });
+            }
+            Err(error) => return Err(self.error(Stage::Load, error)),
+        };
+        let counts = filling.counts;
+        let expected = counts.inserted + counts.updated;
+        if staged.rows != expected || !counts.balance() {
+            let message = format!(
+                "{} rows were read ({} new, {} changed, {} unchanged, {} superseded) but {} are staged; nothing was published",
+                counts.read,
+                counts.inserted,
+                counts.updated,
+                counts.unchanged,
+                counts.superseded,
+                staged.rows
+            );
+            let _ = self.parts.destination.discard(&staged).await;
+            return Err(self.error(Stage::Load, Cause::Invariant(message)));
+        }
+        self.parts.progress.report(
+            &self.spec.id,
+            &ProgressEvent::Staged {
+                rows: staged.rows,
+                bytes: staged.bytes,
+            },
+        );
+        let (generation, rows_after) = match plan.kind {
+            LoadKind::Full => (self.landed_generation + 1, counts.inserted),
+            LoadKind::Delta => (self.landed_generation, self.landed_rows + counts.inserted),
+        };
+        let intent = Intent {
+            run: self.run.clone(),
+            kind: plan.kind,
+            request_id: plan.request_id.clone(),
+            after,
+            through,
+            generation,
+            schema: Schema::clone(self.schema),
+            target: plan.target.clone(),
+            target_id: plan.target_id.clone(),
+            staged,
+            rows_after,
+            counts,
+            at: self.parts.clock.now(),
+            receipt: None,
+        };
+        Ok(Filled::Sealed {
+            intent: Box::new(intent),
+            load: plan,
+        })
+    }
+
+    fn load_plan(&self, kind: LoadKind) -> LoadPlan {
+        LoadPlan {
+            dataset: self.spec.id.clone(),
+            run: self.run.clone(),
+            kind,
+            schema: Arc::clone(self.schema),
+            target: self.spec.target.clone(),
+            target_id: self.target_id.map(ToOwned::to_owned),
+            request_id: self.run.to_string(),
+        }
+    }
+
+    fn begin(&self, plan: &LoadPlan, generation: u64) -> Filling<'a> {
+        Filling {
+            load: None,
+            journal: Journal::new(
+                self.parts,
+                self.spec,
+                self.run,
+                generation,
+                &plan.request_id,
+                self.schema,
+            ),
+            hasher: RowHasher::default(),
+            counts: Counts::default(),
+        }
+    }
+
+    fn read(&self, window: Window) -> Reader {
+        Reader::start(
+            Arc::clone(&self.parts.source),
+            self.spec.clone(),
+            Arc::clone(self.schema),
+            window,
+        )
+    }
+
+    async fn next(&self, reader: &mut Reader) -> Result<Option<Batch>, SyncError> {
+        reader
+            .next()
+            .await
+            .map_err(|error| self.error(Stage::Read, error))
+    }
+
+    async fn insert(&self, filling: &mut Filling<'a>, batch: &Batch) -> Result<(), SyncError> {
+        let Some(load) = &mut filling.load else {
+            return Ok(());
+        };
+        load.insert(batch)
+            .await
+            .map_err(|error| self.error(Stage::Load, error))
+    }
+
+    fn report_read(&self, filling: &Filling<'a>) {
+        self.parts.progress.report(
+            &self.spec.id,
+            &ProgressEvent::Read {
+                rows: filling.counts.read,
+            },
+        );
+    }
+
+    fn full_batch(&self, full: BatchFull) -> SyncError {
+        self.error(Stage::Load, Cause::Invariant(format!("{full} (`page_size`)")))
+    }
+
+    fn error(&self, stage: Stage, cause: impl Into<Cause>) -> SyncError {
+        SyncError::new(&self.spec.id, Some(self.run), stage, cause)
+    }
+}
+
+/// Throws a load away because of an error, which is what counts.
+async fn abandon(load: Option<Box<dyn Load>>, error: SyncError) -> SyncError {
+    if let Some(load) = load {
+        let _ = load.abort().await;
+    }
+    error
+}

@@ -1,0 +1,141 @@
+//! What is written beside a load while it is being staged: an audit record and a fingerprint for every row that will land.
+//!
+//! Both go out in blocks, so that memory stays flat however many rows there are.
+
+use chrono::{DateTime, Utc};
+
+use super::rows::RowHasher;
+use super::{Parts, Stage, SyncError};
+use crate::audit::{Action, AuditSegment, Records};
+use crate::batch::{Batch, BatchFull};
+use crate::model::{DatasetSpec, RunId, Schema};
+use crate::store::Fingerprint;
+
+/// Rows per audit segment and per block of fingerprints.
+const BLOCK: usize = 50_000;
+
+/// Writes records and fingerprints of one run.
+#[derive(Debug)]
+pub(super) struct Journal<'a> {
+    parts: &'a Parts,
+    spec: &'a DatasetSpec,
+    run: RunId,
+    generation: u64,
+    request_id: String,
+    at: DateTime<Utc>,
+    dimension_names: Vec<String>,
+    hasher: RowHasher,
+    records: Records,
+    fingerprints: Vec<Fingerprint>,
+    /// Rows noted in all.
+    noted: u64,
+}
+
+impl<'a> Journal<'a> {
+    pub(super) fn new(
+        parts: &'a Parts,
+        spec: &'a DatasetSpec,
+        run: &RunId,
+        generation: u64,
+        request_id: &str,
+        schema: &Schema,
+    ) -> Self {
+        let dimension_names: Vec<String> = schema
+            .dimensions
+            .iter()
+            .filter_map(|&at| schema.columns.get(at))
+            .map(|column| column.name.clone())
+            .collect();
+        Self {
+            parts,
+            spec,
+            run: run.clone(),
+            generation,
+            request_id: request_id.to_owned(),
+            at: parts.clock.now(),
+            records: Records::with_dimensions(dimension_names.len()),
+            dimension_names,
+            hasher: RowHasher::default(),
+            fingerprints: Vec::new(),
+            noted: 0,
+        }
+    }
+
+    /// Notes one row that will land.
+    pub(super) fn note(
+        &mut self,
+        action: Action,
+        batch: &Batch,
+        row: usize,
+        print: Fingerprint,
+    ) -> Result<(), BatchFull> {
+        let schema = batch.schema();
+        let text_of = |at: Option<usize>| {
+            at.and_then(|at| batch.column(at))
+                .filter(|column| !column.is_null(row))
+                .and_then(|column| column.text_at(row))
+                .unwrap_or_default()
+        };
+        let (row_id, stamp) = (text_of(schema.row_id), text_of(schema.stamp));
+        let key = self.hasher.key_text(schema, batch, row);
+        self.records
+            .push(action, key, print.version, row_id, stamp, print.row, "")?;
+        for (column, &at) in self.records.dimensions.iter_mut().zip(&schema.dimensions) {
+            column.push(self.hasher.plain_text(batch, at, row))?;
+        }
+        self.fingerprints.push(print);
+        self.noted += 1;
+        Ok(())
+    }
+
+    /// How many rows were noted in all.
+    pub(super) fn noted(&self) -> u64 {
+        self.noted
+    }
+
+    /// Writes out what has gathered once it fills a block.
+    pub(super) async fn flush_full_blocks(&mut self) -> Result<(), SyncError> {
+        if self.records.len() >= BLOCK {
+            self.flush().await
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Writes out all that has gathered.
+    pub(super) async fn flush(&mut self) -> Result<(), SyncError> {
+        if self.records.is_empty() {
+            return Ok(());
+        }
+        let records = std::mem::replace(
+            &mut self.records,
+            Records::with_dimensions(self.dimension_names.len()),
+        );
+        let segment = AuditSegment {
+            dataset: self.spec.id.clone(),
+            run: self.run.clone(),
+            at: self.at,
+            company: self.parts.source.company().to_owned(),
+            project: self.spec.target.project.clone(),
+            datasource: self.spec.target.datasource.clone(),
+            request_id: self.request_id.clone(),
+            dimension_names: self.dimension_names.clone(),
+            records,
+        };
+        self.parts
+            .audit
+            .append(segment)
+            .await
+            .map_err(|error| self.failed(Stage::Audit, error))?;
+        let prints = std::mem::take(&mut self.fingerprints);
+        self.parts
+            .fingerprints
+            .append(&self.spec.id, self.generation, &self.run, prints)
+            .await
+            .map_err(|error| self.failed(Stage::State, error))
+    }
+
+    fn failed(&self, stage: Stage, cause: impl Into<super::Cause>) -> SyncError {
+        SyncError::new(&self.spec.id, Some(&self.run), stage, cause)
+    }
+}

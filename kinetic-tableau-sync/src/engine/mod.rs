@@ -1,0 +1,176 @@
+//! One cycle of one dataset: what changed is read, staged, published once, audited, and only then remembered.
+//!
+//! The order of effects is what makes dying between any two of them harmless:
+//!
+//! 1. rows are read, audited as *staged* and written to a load that nobody sees;
+//! 2. the load is sealed (durable), then the **intent** is noted: which load, under which request id;
+//! 3. it is published under that id, as often as it takes;
+//! 4. the receipt is noted, the landing audited, the fingerprints count;
+//! 5. the checkpoint moves, in the same write that clears the intent;
+//! 6. what reads the datasource is refreshed. A refresh that fails stays due; the landing stands.
+//!
+//! A run that finds an intent delivers it first.
+
+mod cycle;
+mod deliver;
+mod fill;
+mod journal;
+mod policy;
+mod progress;
+mod reading;
+mod rows;
+mod sift;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use self::policy::{Cause, Disposition, Stage, SyncError};
+pub use self::progress::{NoProgress, Progress, ProgressEvent};
+use crate::audit::AuditStore;
+use crate::checkpoint::RunSummary;
+use crate::clock::{Clock, SystemClock};
+use crate::destination::Destination;
+use crate::model::DatasetSpec;
+use crate::source::Source;
+use crate::store::{FingerprintStore, Lease, StateStore};
+
+/// How long a lease lasts unless it is renewed. It is renewed after a third of that.
+const LEASE: Duration = Duration::from_secs(60);
+
+/// Runs cycles. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Syncer {
+    parts: Arc<Parts>,
+}
+
+#[derive(Debug)]
+struct Parts {
+    source: Arc<dyn Source>,
+    destination: Arc<dyn Destination>,
+    state: Arc<dyn StateStore>,
+    audit: Arc<dyn AuditStore>,
+    fingerprints: Arc<dyn FingerprintStore>,
+    clock: Arc<dyn Clock>,
+    progress: Arc<dyn Progress>,
+    owner: String,
+    delta_rows: u64,
+}
+
+impl Syncer {
+    /// A syncer that reads here and lands there, with one store that keeps state, audit and fingerprints.
+    pub fn builder<S>(
+        source: Arc<dyn Source>,
+        destination: Arc<dyn Destination>,
+        store: Arc<S>,
+    ) -> SyncerBuilder
+    where
+        S: StateStore + AuditStore + FingerprintStore,
+    {
+        SyncerBuilder {
+            parts: Parts {
+                source,
+                destination,
+                state: Arc::clone(&store) as _,
+                audit: Arc::clone(&store) as _,
+                fingerprints: store,
+                clock: Arc::new(SystemClock),
+                progress: Arc::new(NoProgress),
+                owner: format!("process {}", std::process::id()),
+                delta_rows: 500_000,
+            },
+        }
+    }
+
+    /// Runs one cycle of a dataset: first what an earlier run left undelivered, then what changed since.
+    ///
+    /// Dropping the future at any point is as harmless as the death of the process.
+    ///
+    /// # Errors
+    /// [`SyncError`] with the step, the cause and what to do. Nothing is lost by it.
+    pub async fn run(&self, dataset: &DatasetSpec) -> Result<RunSummary, SyncError> {
+        let lease = self
+            .parts
+            .state
+            .lease(&dataset.id, &self.parts.owner, LEASE)
+            .await
+            .map_err(|error| SyncError::new(&dataset.id, None, Stage::Lease, error))?;
+        let result = tokio::select! {
+            result = cycle::run(&self.parts, dataset, &lease) => result,
+            error = self.keep(&lease) => Err(SyncError::new(&dataset.id, None, Stage::Lease, error)),
+        };
+        // A lease that cannot be given back lapses by itself.
+        let _ = self.parts.state.release(&lease).await;
+        self.parts.progress.report(&dataset.id, &ProgressEvent::Ended);
+        result
+    }
+
+    /// Renews a lease for ever; ends only when it is lost.
+    async fn keep(&self, lease: &Lease) -> crate::StateError {
+        let mut lease = lease.clone();
+        loop {
+            self.parts.clock.sleep(LEASE / 3).await;
+            match self.parts.state.renew(&lease, LEASE).await {
+                Ok(renewed) => lease = renewed,
+                Err(error) => return error,
+            }
+        }
+    }
+}
+
+/// Builds a [`Syncer`].
+#[derive(Debug)]
+#[must_use]
+pub struct SyncerBuilder {
+    parts: Parts,
+}
+
+impl SyncerBuilder {
+    /// Keeps the state elsewhere.
+    pub fn state(mut self, state: Arc<dyn StateStore>) -> Self {
+        self.parts.state = state;
+        self
+    }
+
+    /// Keeps the audit trail elsewhere.
+    pub fn audit(mut self, audit: Arc<dyn AuditStore>) -> Self {
+        self.parts.audit = audit;
+        self
+    }
+
+    /// Keeps the fingerprints elsewhere.
+    pub fn fingerprints(mut self, fingerprints: Arc<dyn FingerprintStore>) -> Self {
+        self.parts.fingerprints = fingerprints;
+        self
+    }
+
+    /// Takes the time from elsewhere.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.parts.clock = clock;
+        self
+    }
+
+    /// Listens to the runs.
+    pub fn progress(mut self, progress: Arc<dyn Progress>) -> Self {
+        self.parts.progress = progress;
+        self
+    }
+
+    /// Name of this worker, as others see it in a lease; the process id by default.
+    pub fn owner(mut self, owner: impl Into<String>) -> Self {
+        self.parts.owner = owner.into();
+        self
+    }
+
+    /// More changed rows than this become a full load; 500,000 by default. It bounds the memory of a run (about 100 bytes a row).
+    pub fn delta_rows(mut self, rows: u64) -> Self {
+        self.parts.delta_rows = rows;
+        self
+    }
+
+    /// The syncer.
+    pub fn build(self) -> Syncer {
+        Syncer {
+            parts: Arc::new(self.parts),
+        }
+    }
+}

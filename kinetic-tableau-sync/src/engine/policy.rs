@@ -1,0 +1,181 @@
+//! The one table from a failure to what is to be done about it.
+
+use std::time::Duration;
+
+use crate::audit::AuditError;
+use crate::destination::{DestinationError, DestinationErrorKind};
+use crate::model::{DatasetId, RunId};
+use crate::source::{SourceError, SourceErrorKind};
+use crate::store::{StateError, StateErrorKind};
+
+/// What a failed run calls for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Disposition {
+    /// Run again, not before so long.
+    Retry {
+        /// How long to wait.
+        after: Duration,
+    },
+    /// The delivery may have happened. Run again soon: the next run finds out first, under the same request id.
+    Reconcile {
+        /// How long to wait.
+        after: Duration,
+    },
+    /// A person must act; running again changes nothing.
+    Operator,
+}
+
+/// At which step a run failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Stage {
+    /// Taking or keeping the lease.
+    Lease,
+    /// Reading or writing the checkpoint or fingerprints.
+    State,
+    /// Resolving the columns.
+    Schema,
+    /// Looking at the target.
+    Inspect,
+    /// Reading the source.
+    Read,
+    /// Staging rows.
+    Load,
+    /// Publishing.
+    Publish,
+    /// Writing the audit trail.
+    Audit,
+}
+
+impl Stage {
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Lease => "lease",
+            Self::State => "state",
+            Self::Schema => "schema",
+            Self::Inspect => "inspect",
+            Self::Read => "read",
+            Self::Load => "load",
+            Self::Publish => "publish",
+            Self::Audit => "audit",
+        }
+    }
+}
+
+/// The failure of a component.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Cause {
+    /// The source.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The destination.
+    #[error(transparent)]
+    Destination(#[from] DestinationError),
+    /// The state store.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The audit trail.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    /// A promise between the components was broken; nothing was published.
+    #[error("{0}")]
+    Invariant(String),
+}
+
+/// Why a run failed. Nothing is lost by it: the next run continues from the last checkpoint.
+#[derive(Debug, thiserror::Error)]
+#[error("dataset {dataset}, {}: {cause}", stage.as_str())]
+pub struct SyncError {
+    dataset: DatasetId,
+    run: Option<RunId>,
+    stage: Stage,
+    /// Transparent: its message is part of ours, so its own cause is our source.
+    cause: Box<Cause>,
+}
+
+impl SyncError {
+    pub(super) fn new(
+        dataset: &DatasetId,
+        run: Option<&RunId>,
+        stage: Stage,
+        cause: impl Into<Cause>,
+    ) -> Self {
+        Self {
+            dataset: dataset.clone(),
+            run: run.cloned(),
+            stage,
+            cause: Box::new(cause.into()),
+        }
+    }
+
+    /// The dataset.
+    pub fn dataset(&self) -> &DatasetId {
+        &self.dataset
+    }
+
+    /// The run, where it had begun.
+    pub fn run(&self) -> Option<&RunId> {
+        self.run.as_ref()
+    }
+
+    /// At which step.
+    pub fn stage(&self) -> Stage {
+        self.stage
+    }
+
+    /// What failed.
+    pub fn cause(&self) -> &Cause {
+        &self.cause
+    }
+
+    /// What is to be done.
+    pub fn disposition(&self) -> Disposition {
+        let retry = Disposition::Retry {
+            after: Duration::from_secs(60),
+        };
+        let soon = Disposition::Reconcile {
+            after: Duration::from_secs(15),
+        };
+        match &*self.cause {
+            Cause::Source(error) => match error.kind() {
+                SourceErrorKind::Unavailable => retry,
+                _ => Disposition::Operator,
+            },
+            Cause::Destination(error) => match error.kind() {
+                DestinationErrorKind::Unavailable => retry,
+                // A rejected delta has been given up; the next run makes a full load.
+                DestinationErrorKind::Unknown | DestinationErrorKind::Rejected => soon,
+                _ => Disposition::Operator,
+            },
+            Cause::State(error) => match error.kind() {
+                // Somebody else works on it, or did meanwhile: give way.
+                StateErrorKind::Leased | StateErrorKind::Stale => retry,
+                _ => Disposition::Operator,
+            },
+            Cause::Audit(_) | Cause::Invariant(_) => Disposition::Operator,
+        }
+    }
+
+    /// What the operator should do next.
+    pub fn hint(&self) -> Option<&str> {
+        match &*self.cause {
+            Cause::Source(error) => error.hint(),
+            Cause::Destination(error) => error.hint(),
+            Cause::State(error) => Some(match error.kind() {
+                StateErrorKind::Leased => "wait until the other process has finished, or stop it",
+                StateErrorKind::Stale => "another process wrote this dataset's state meanwhile; run again",
+                StateErrorKind::Storage => {
+                    "check that the state file's directory exists, is writable and has space"
+                }
+                StateErrorKind::Corrupt => {
+                    "restore the state file from a copy, or remove it to begin with a full load"
+                }
+            }),
+            Cause::Audit(_) => Some("check that the audit store is writable and has space"),
+            Cause::Invariant(_) => Some("run again; when it stays, report it with the output of `--verbose`"),
+        }
+    }
+}

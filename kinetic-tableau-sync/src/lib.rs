@@ -1,0 +1,44 @@
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod adapter;
+mod audit;
+mod batch;
+mod checkpoint;
+mod clock;
+pub mod decode;
+mod destination;
+mod digest;
+mod engine;
+#[cfg(feature = "hyper")]
+pub mod hyper;
+mod model;
+mod schedule;
+mod source;
+pub mod store;
+
+#[cfg(feature = "kinetic")]
+pub use self::adapter::KineticSource;
+#[cfg(all(feature = "tableau", feature = "hyper"))]
+pub use self::adapter::{HyperOptions, TableauDestination};
+pub use self::audit::{
+    Action, AuditEntry, AuditError, AuditEvent, AuditFilter, AuditRecord, AuditSegment, AuditStore, Records,
+    Verification,
+};
+pub use self::batch::{Batch, BatchFull, ColumnData, TextColumn, Values};
+pub use self::checkpoint::{Checkpoint, Counts, Intent, Landed, RunSummary};
+pub use self::clock::{Clock, SystemClock};
+pub use self::destination::{
+    Destination, DestinationError, DestinationErrorKind, Load, LoadKind, LoadPlan, Receipt, RefreshOutcome,
+    RefreshReport, Staged, TargetState,
+};
+pub use self::engine::{
+    Cause, Disposition, NoProgress, Progress, ProgressEvent, Stage, SyncError, Syncer, SyncerBuilder,
+};
+pub use self::model::{
+    Column, ColumnType, Cursor, DatasetId, DatasetSpec, RefreshTarget, Resolution, RunId, Schema,
+    SourceObject, Target, Track,
+};
+pub use self::schedule::*;
+pub use self::source::{Source, SourceError, SourceErrorKind, Window};
+pub use self::store::{FingerprintStore, StateError, StateErrorKind, StateStore};

@@ -1,0 +1,299 @@
+//! A store that ends with the process: for tests and trials.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::{
+    Fingerprint, FingerprintStore, Lease, Seen, StateError, StateErrorKind, StateStore, Versioned,
+    lease_ends, packed,
+};
+use crate::audit::trail::{self, Entry, HASH, Kind, Search, Verifier};
+use crate::audit::{
+    AuditEntry, AuditError, AuditFilter, AuditRecord, AuditSegment, AuditStore, Verification,
+};
+use crate::checkpoint::Checkpoint;
+use crate::clock::{Clock, SystemClock};
+use crate::model::{DatasetId, RunId};
+
+/// Keeps everything in memory. Clones share it.
+#[derive(Clone, Debug)]
+pub struct MemoryStore {
+    inner: Arc<Mutex<Inner>>,
+    clock: Arc<dyn Clock>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    checkpoints: BTreeMap<DatasetId, Versioned>,
+    leases: HashMap<DatasetId, Lease>,
+    last_fence: u64,
+    fingerprints: Vec<Prints>,
+    trail: Vec<Entry>,
+}
+
+#[derive(Debug)]
+struct Prints {
+    dataset: DatasetId,
+    generation: u64,
+    run: RunId,
+    live: bool,
+    packed: Vec<u8>,
+}
+
+impl MemoryStore {
+    /// An empty store.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_clock(Arc::new(SystemClock))
+    }
+
+    /// An empty store whose leases lapse by this clock.
+    pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            inner: Arc::default(),
+            clock,
+        }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        // Nothing panics while it holds the lock half way through a change.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn probe(
+        &self,
+        fits: impl Fn(&Prints) -> bool,
+        mut keys: HashMap<u128, Option<Seen>>,
+    ) -> Result<HashMap<u128, Option<Seen>>, StateError> {
+        let inner = self.inner();
+        let whole = inner
+            .fingerprints
+            .iter()
+            .filter(|prints| fits(prints))
+            .all(|prints| packed::probe(&prints.packed, &mut keys));
+        if whole {
+            Ok(keys)
+        } else {
+            Err(super::damaged_fingerprints())
+        }
+    }
+
+    fn append_to_trail(&self, kind: Kind, body: Vec<u8>) {
+        let mut inner = self.inner();
+        let before = inner.trail.last().map_or([0; HASH], |entry| entry.hash);
+        let sequence = inner.trail.len() as u64 + 1;
+        let hash = trail::hash(&before, sequence, kind, &body);
+        inner.trail.push(Entry {
+            sequence,
+            kind,
+            body,
+            hash,
+        });
+    }
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Inner {
+    /// Whether a lease is still the newest of its dataset.
+    fn holds(&self, lease: &Lease) -> bool {
+        self.leases
+            .get(&lease.dataset)
+            .is_some_and(|newest| newest.fence == lease.fence)
+    }
+}
+
+#[async_trait]
+impl StateStore for MemoryStore {
+    async fn load(&self, dataset: &DatasetId) -> Result<Option<Versioned>, StateError> {
+        Ok(self.inner().checkpoints.get(dataset).cloned())
+    }
+
+    async fn store(
+        &self,
+        lease: &Lease,
+        expected: Option<u64>,
+        next: &Checkpoint,
+    ) -> Result<u64, StateError> {
+        let mut inner = self.inner();
+        if !inner.holds(lease) {
+            return Err(super::taken_over(lease));
+        }
+        if inner.checkpoints.get(&lease.dataset).map(|found| found.version) != expected {
+            return Err(super::stale(&lease.dataset));
+        }
+        let version = expected.unwrap_or_default() + 1;
+        inner.checkpoints.insert(
+            lease.dataset.clone(),
+            Versioned {
+                version,
+                checkpoint: next.clone(),
+            },
+        );
+        Ok(version)
+    }
+
+    async fn list(&self) -> Result<Vec<(DatasetId, Versioned)>, StateError> {
+        Ok(self
+            .inner()
+            .checkpoints
+            .iter()
+            .map(|(dataset, found)| (dataset.clone(), found.clone()))
+            .collect())
+    }
+
+    async fn lease(&self, dataset: &DatasetId, owner: &str, ttl: Duration) -> Result<Lease, StateError> {
+        let now = self.clock.now();
+        let mut inner = self.inner();
+        if let Some(held) = inner.leases.get(dataset).filter(|held| held.expires > now) {
+            return Err(StateError::new(
+                StateErrorKind::Leased,
+                format!(
+                    "dataset {dataset} is being worked on by {} until {}",
+                    held.owner,
+                    held.expires.format("%H:%M:%SZ")
+                ),
+            ));
+        }
+        inner.last_fence += 1;
+        let lease = Lease {
+            dataset: dataset.clone(),
+            owner: owner.to_owned(),
+            fence: inner.last_fence,
+            expires: lease_ends(now, ttl),
+        };
+        inner.leases.insert(dataset.clone(), lease.clone());
+        Ok(lease)
+    }
+
+    async fn renew(&self, lease: &Lease, ttl: Duration) -> Result<Lease, StateError> {
+        let renewed = Lease {
+            expires: lease_ends(self.clock.now(), ttl),
+            ..lease.clone()
+        };
+        let mut inner = self.inner();
+        if !inner.holds(lease) {
+            return Err(super::taken_over(lease));
+        }
+        inner.leases.insert(lease.dataset.clone(), renewed.clone());
+        Ok(renewed)
+    }
+
+    async fn release(&self, lease: &Lease) -> Result<(), StateError> {
+        let mut inner = self.inner();
+        if inner.holds(lease) {
+            inner.leases.remove(&lease.dataset);
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl FingerprintStore for MemoryStore {
+    async fn append(
+        &self,
+        dataset: &DatasetId,
+        generation: u64,
+        run: &RunId,
+        entries: Vec<Fingerprint>,
+    ) -> Result<(), StateError> {
+        let packed = packed::pack(&entries);
+        let prints = Prints {
+            dataset: dataset.clone(),
+            generation,
+            run: run.clone(),
+            live: false,
+            packed,
+        };
+        self.inner().fingerprints.push(prints);
+        Ok(())
+    }
+
+    async fn lookup(
+        &self,
+        dataset: &DatasetId,
+        generation: u64,
+        keys: HashMap<u128, Option<Seen>>,
+    ) -> Result<HashMap<u128, Option<Seen>>, StateError> {
+        self.probe(
+            |prints| prints.live && prints.generation == generation && prints.dataset == *dataset,
+            keys,
+        )
+    }
+
+    async fn lookup_staged(
+        &self,
+        dataset: &DatasetId,
+        run: &RunId,
+        keys: HashMap<u128, Option<Seen>>,
+    ) -> Result<HashMap<u128, Option<Seen>>, StateError> {
+        self.probe(
+            |prints| !prints.live && prints.run == *run && prints.dataset == *dataset,
+            keys,
+        )
+    }
+
+    async fn promote(&self, dataset: &DatasetId, generation: u64, run: &RunId) -> Result<(), StateError> {
+        let mut inner = self.inner();
+        for prints in inner
+            .fingerprints
+            .iter_mut()
+            .filter(|prints| prints.dataset == *dataset && prints.run == *run)
+        {
+            prints.live = true;
+        }
+        inner
+            .fingerprints
+            .retain(|prints| prints.dataset != *dataset || (prints.live && prints.generation == generation));
+        Ok(())
+    }
+
+    async fn discard_staged(&self, dataset: &DatasetId, keep: Option<&RunId>) -> Result<(), StateError> {
+        self.inner()
+            .fingerprints
+            .retain(|prints| prints.dataset != *dataset || prints.live || Some(&prints.run) == keep);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl AuditStore for MemoryStore {
+    async fn append(&self, segment: AuditSegment) -> Result<(), AuditError> {
+        self.append_to_trail(Kind::Segment, trail::segment_body(&segment)?);
+        Ok(())
+    }
+
+    async fn record(&self, entry: AuditEntry) -> Result<(), AuditError> {
+        self.append_to_trail(Kind::Event, trail::event_body(&entry)?);
+        Ok(())
+    }
+
+    async fn records(&self, filter: &AuditFilter) -> Result<Vec<AuditRecord>, AuditError> {
+        let inner = self.inner();
+        let landings = AuditFilter {
+            dataset: filter.dataset.clone(),
+            run: filter.run.clone(),
+            ..AuditFilter::default()
+        };
+        let mut search = Search::new(filter, trail::events(inner.trail.iter(), &landings)?);
+        inner.trail.iter().try_for_each(|entry| search.look(entry))?;
+        Ok(search.finish())
+    }
+
+    async fn events(&self, filter: &AuditFilter) -> Result<Vec<AuditEntry>, AuditError> {
+        trail::events(self.inner().trail.iter(), filter)
+    }
+
+    async fn verify(&self) -> Result<Verification, AuditError> {
+        let mut verifier = Verifier::new();
+        self.inner().trail.iter().for_each(|entry| verifier.look(entry));
+        Ok(verifier.finish())
+    }
+}

@@ -1,0 +1,232 @@
+//! Where state is kept. Small traits, so that a store of one's own is little work; [`conformance`] proves one.
+
+#[cfg(any(test, feature = "test-util"))]
+pub mod conformance;
+mod memory;
+mod packed;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+
+pub use self::memory::MemoryStore;
+#[cfg(feature = "sqlite")]
+pub use self::sqlite::SqliteStore;
+use crate::checkpoint::Checkpoint;
+use crate::model::{DatasetId, RunId};
+
+/// A checkpoint with the version that compare-and-swap needs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Versioned {
+    /// Counts the writes.
+    pub version: u64,
+    /// The checkpoint.
+    pub checkpoint: Checkpoint,
+}
+
+/// The right to work on a dataset for a while.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// The dataset.
+    pub dataset: DatasetId,
+    /// Who holds it.
+    pub owner: String,
+    /// Fencing token: each new holder gets a larger one, and a write under a smaller one is refused.
+    pub fence: u64,
+    /// When it lapses unless renewed.
+    pub expires: DateTime<Utc>,
+}
+
+/// Keeps checkpoints and leases.
+#[async_trait]
+pub trait StateStore: std::fmt::Debug + Send + Sync + 'static {
+    /// The checkpoint of a dataset; none before the first [`store`](StateStore::store).
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn load(&self, dataset: &DatasetId) -> Result<Option<Versioned>, StateError>;
+
+    /// Replaces the checkpoint if its version is still `expected` (none: there is none yet) and the lease is still the newest.
+    /// Durable when it returns. Answers the new version.
+    ///
+    /// # Errors
+    /// [`StateErrorKind::Stale`] when somebody else wrote meanwhile, [`StateErrorKind::Leased`] when the lease was taken over.
+    async fn store(&self, lease: &Lease, expected: Option<u64>, next: &Checkpoint)
+    -> Result<u64, StateError>;
+
+    /// Every dataset that has a checkpoint, by name.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn list(&self) -> Result<Vec<(DatasetId, Versioned)>, StateError>;
+
+    /// Takes the lease of a dataset for `ttl`.
+    ///
+    /// # Errors
+    /// [`StateErrorKind::Leased`] while somebody else holds it.
+    async fn lease(&self, dataset: &DatasetId, owner: &str, ttl: Duration) -> Result<Lease, StateError>;
+
+    /// Prolongs a lease.
+    ///
+    /// # Errors
+    /// [`StateErrorKind::Leased`] when it was taken over.
+    async fn renew(&self, lease: &Lease, ttl: Duration) -> Result<Lease, StateError>;
+
+    /// Gives a lease back. Nothing happens when it was taken over.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    async fn release(&self, lease: &Lease) -> Result<(), StateError>;
+}
+
+/// What is known of one landed row: 40 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fingerprint {
+    /// Hash of the key.
+    pub key: u128,
+    /// `SysRevID`; 0 where the source has none.
+    pub version: i64,
+    /// Hash of the landed values.
+    pub row: u128,
+}
+
+/// Version and hash of a landed row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// `SysRevID`; 0 where the source has none.
+    pub version: i64,
+    /// Hash of the landed values.
+    pub row: u128,
+}
+
+/// Remembers which row has landed in which version, so that a delta can tell insert, update and unchanged apart.
+///
+/// Entries are appended *staged* while a run goes on and count only after [`promote`](FingerprintStore::promote).
+#[async_trait]
+pub trait FingerprintStore: std::fmt::Debug + Send + Sync + 'static {
+    /// Appends staged entries of a run.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    async fn append(
+        &self,
+        dataset: &DatasetId,
+        generation: u64,
+        run: &RunId,
+        entries: Vec<Fingerprint>,
+    ) -> Result<(), StateError>;
+
+    /// Fills in what has landed of the given keys in a generation. Later entries win over earlier ones.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn lookup(
+        &self,
+        dataset: &DatasetId,
+        generation: u64,
+        keys: HashMap<u128, Option<Seen>>,
+    ) -> Result<HashMap<u128, Option<Seen>>, StateError>;
+
+    /// Fills in what a run has staged so far of the given keys. Later entries win over earlier ones.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn lookup_staged(
+        &self,
+        dataset: &DatasetId,
+        run: &RunId,
+        keys: HashMap<u128, Option<Seen>>,
+    ) -> Result<HashMap<u128, Option<Seen>>, StateError>;
+
+    /// Makes the staged entries of a run count, and drops every other generation and every other staged run of the dataset. Harmless to repeat.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    async fn promote(&self, dataset: &DatasetId, generation: u64, run: &RunId) -> Result<(), StateError>;
+
+    /// Drops all staged entries of a dataset, but those of `keep`.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    async fn discard_staged(&self, dataset: &DatasetId, keep: Option<&RunId>) -> Result<(), StateError>;
+}
+
+/// Why a state store refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum StateErrorKind {
+    /// Somebody else wrote meanwhile.
+    Stale,
+    /// Somebody else holds the lease.
+    Leased,
+    /// The store could not be read or written.
+    Storage,
+    /// What is stored is not what this version writes.
+    Corrupt,
+}
+
+/// A failure of a [`StateStore`] or [`FingerprintStore`].
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct StateError {
+    kind: StateErrorKind,
+    message: String,
+    #[source]
+    cause: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl StateError {
+    /// A failure with a one-line message.
+    pub fn new(kind: StateErrorKind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            cause: None,
+        }
+    }
+
+    /// Adds the cause.
+    #[must_use]
+    pub fn with_cause(mut self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        self.cause = Some(cause.into());
+        self
+    }
+
+    /// The kind.
+    pub fn kind(&self) -> StateErrorKind {
+        self.kind
+    }
+}
+
+fn lease_ends(now: DateTime<Utc>, ttl: Duration) -> DateTime<Utc> {
+    chrono::Duration::from_std(ttl)
+        .ok()
+        .and_then(|ttl| now.checked_add_signed(ttl))
+        .unwrap_or(DateTime::<Utc>::MAX_UTC)
+}
+
+fn taken_over(lease: &Lease) -> StateError {
+    let message = format!(
+        "the lease of dataset {} has lapsed and was taken over",
+        lease.dataset
+    );
+    StateError::new(StateErrorKind::Leased, message)
+}
+
+fn stale(dataset: &DatasetId) -> StateError {
+    StateError::new(
+        StateErrorKind::Stale,
+        format!("the state of dataset {dataset} was written by somebody else meanwhile"),
+    )
+}
+
+fn damaged_fingerprints() -> StateError {
+    StateError::new(
+        StateErrorKind::Corrupt,
+        "the fingerprints of landed rows are damaged",
+    )
+}

@@ -1,0 +1,5 @@
+//! The engine over a source and a destination in memory, which can be made to fail at any effect.
+
+mod crash;
+mod cycle;
+mod world;

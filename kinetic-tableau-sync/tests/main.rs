@@ -1,0 +1,7 @@
+//! Integration tests of the crate, in one binary.
+
+mod engine;
+#[cfg(feature = "hyper-install")]
+mod hyper;
+#[cfg(all(feature = "sqlite", feature = "test-util"))]
+mod stores;
