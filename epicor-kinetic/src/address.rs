@@ -43,9 +43,7 @@ pub(crate) fn check_segment(operation: &str, what: &str, text: &str) -> Result<(
     let bad = text.is_empty()
         || text.chars().all(|c| c == '.')
         || text.len() > 200
-        || text
-            .chars()
-            .any(|c| c.is_control() || matches!(c, '/' | '\\' | '?' | '#' | '%'));
+        || text.chars().any(|c| c.is_control() || matches!(c, '/' | '\\' | '?' | '#' | '%'));
     if bad {
         return Err(Error::config(
             operation.to_owned(),

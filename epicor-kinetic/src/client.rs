@@ -67,10 +67,7 @@ impl Client {
     /// # Errors
     /// [`ErrorKind::Config`](crate::ErrorKind::Config) when `company` cannot be a company's id.
     pub fn for_company(&self, company: impl AsRef<str>) -> Result<Self> {
-        Ok(Self {
-            shared: Arc::clone(&self.shared),
-            company: Self::checked_company(company.as_ref())?,
-        })
+        Ok(Self { shared: Arc::clone(&self.shared), company: Self::checked_company(company.as_ref())? })
     }
 
     /// Begins a query of an entity set.
@@ -133,14 +130,8 @@ impl Client {
     pub async fn ping_entity_set(&self, set: EntitySet) -> Result<Ping> {
         let begun = Instant::now();
         let column = set.keys().last().map(ToOwned::to_owned);
-        self.entity_set(set)
-            .select(column)
-            .top(1)
-            .send::<serde::de::IgnoredAny>()
-            .await?;
-        Ok(Ping {
-            elapsed: begun.elapsed(),
-        })
+        self.entity_set(set).select(column).top(1).send::<serde::de::IgnoredAny>().await?;
+        Ok(Ping { elapsed: begun.elapsed() })
     }
 
     /// Any other request below the root address, with the same identity, retry and errors as all others. `path` may
@@ -154,19 +145,13 @@ impl Client {
     }
 
     pub(crate) fn assemble(shared: Shared, company: Arc<str>) -> Self {
-        Self {
-            shared: Arc::new(shared),
-            company,
-        }
+        Self { shared: Arc::new(shared), company }
     }
 
     pub(crate) fn checked_company(company: &str) -> Result<Arc<str>> {
         let company = company.trim();
         if company.is_empty() {
-            return Err(Error::config(
-                "choose company",
-                "the company is missing; use its id, for example EPIC06",
-            ));
+            return Err(Error::config("choose company", "the company is missing; use its id, for example EPIC06"));
         }
         crate::address::check_segment("choose company", "company", company)?;
         Ok(Arc::from(company))
@@ -189,12 +174,7 @@ impl Client {
             .shared
             .root
             .join(path.strip_prefix('/').unwrap_or(path))
-            .map_err(|_| {
-                Error::config(
-                    operation.to_owned(),
-                    "the path cannot be part of an address; check it",
-                )
-            })?;
+            .map_err(|_| Error::config(operation.to_owned(), "the path cannot be part of an address; check it"))?;
         if url.origin() != self.shared.root.origin() || !url.path().starts_with(self.shared.root.path()) {
             return Err(Error::config(
                 operation.to_owned(),

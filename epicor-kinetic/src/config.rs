@@ -87,19 +87,13 @@ impl ClientBuilder {
 
     /// Identity: Basic, for native Epicor users.
     pub fn basic(mut self, user: impl Into<String>, password: impl Into<String>) -> Self {
-        self.identity = Identity::Basic {
-            user: user.into(),
-            password: SecretString::from(password.into()),
-        };
+        self.identity = Identity::Basic { user: user.into(), password: SecretString::from(password.into()) };
         self
     }
 
     /// Identity: a bearer token from Kinetic's own `TokenResource.svc`.
     pub fn token_resource(mut self, user: impl Into<String>, password: impl Into<String>) -> Self {
-        self.identity = Identity::TokenResource {
-            user: user.into(),
-            password: SecretString::from(password.into()),
-        };
+        self.identity = Identity::TokenResource { user: user.into(), password: SecretString::from(password.into()) };
         self
     }
 
@@ -188,24 +182,14 @@ impl ClientBuilder {
         let api_key = match &self.api_key {
             Some(key) if !key.expose_secret().trim().is_empty() => key.expose_secret().trim(),
             _ => {
-                return Err(Error::config(
-                    OPERATION,
-                    "the api key is missing; create one in API Key Maintenance",
-                ));
+                return Err(Error::config(OPERATION, "the api key is missing; create one in API Key Maintenance"));
             }
         };
-        let mut api_key = HeaderValue::from_str(api_key).map_err(|_| {
-            Error::config(
-                OPERATION,
-                "the api key holds characters that no key has; copy it again",
-            )
-        })?;
+        let mut api_key = HeaderValue::from_str(api_key)
+            .map_err(|_| Error::config(OPERATION, "the api key holds characters that no key has; copy it again"))?;
         api_key.set_sensitive(true);
         if self.timeout.is_zero() {
-            return Err(Error::config(
-                OPERATION,
-                "a timeout of zero lets no request through; set a longer one",
-            ));
+            return Err(Error::config(OPERATION, "a timeout of zero lets no request through; set a longer one"));
         }
         let transport = match self.transport {
             Some(transport) => transport,
@@ -260,10 +244,7 @@ fn default_transport() -> Result<Arc<dyn Transport>> {
 
 #[cfg(not(feature = "reqwest"))]
 fn default_transport() -> Result<Arc<dyn Transport>> {
-    Err(Error::config(
-        OPERATION,
-        "there is no transport; set one, or turn on the feature `reqwest`",
-    ))
+    Err(Error::config(OPERATION, "there is no transport; set one, or turn on the feature `reqwest`"))
 }
 
 /// An address that credentials may be sent to. The text itself never goes into the error: it may hold a password.
@@ -292,17 +273,11 @@ pub(crate) fn checked_url(text: &str, what: &str, allow_http: bool) -> Result<Ur
 fn root(text: &str, allow_http: bool) -> Result<Url> {
     let mut url = checked_url(text, "root address", allow_http)?;
     if url.query().is_some() || url.fragment().is_some() {
-        return Err(Error::config(
-            OPERATION,
-            "the root address has a query; it ends with the instance name",
-        ));
+        return Err(Error::config(OPERATION, "the root address has a query; it ends with the instance name"));
     }
     let path = url.path().to_ascii_lowercase();
     if path.contains("/api/v1") || path.contains("/api/v2") {
-        return Err(Error::config(
-            OPERATION,
-            "the root address goes too deep; leave out everything from /api on",
-        ));
+        return Err(Error::config(OPERATION, "the root address goes too deep; leave out everything from /api on"));
     }
     if !path.ends_with('/') {
         let with_slash = format!("{}/", url.path());
@@ -318,10 +293,7 @@ fn license_header(license: &License) -> Result<Option<HeaderValue>> {
         License::None => return Ok(None),
     };
     if !crate::query::is_guid(guid) {
-        return Err(Error::config(
-            OPERATION,
-            "the licence type is no guid; copy it from the licence page in Kinetic",
-        ));
+        return Err(Error::config(OPERATION, "the licence type is no guid; copy it from the licence page in Kinetic"));
     }
     HeaderValue::from_str(&format!(r#"{{"ClaimedLicense":"{guid}"}}"#))
         .map(Some)

@@ -55,11 +55,7 @@ impl EntitySet {
         let (service, name) = (service.into(), set.into());
         crate::service::check_service(&service)?;
         check_column(&name)?;
-        Ok(Self {
-            service: Cow::Owned(service),
-            name: Cow::Owned(name),
-            keys: Keys::Given(Vec::new()),
-        })
+        Ok(Self { service: Cow::Owned(service), name: Cow::Owned(name), keys: Keys::Given(Vec::new()) })
     }
 
     /// The same set with these key columns, in the order of the key.
@@ -85,11 +81,7 @@ impl EntitySet {
     }
 
     const fn known(service: &'static str, name: &'static str, keys: &'static [&'static str]) -> Self {
-        Self {
-            service: Cow::Borrowed(service),
-            name: Cow::Borrowed(name),
-            keys: Keys::Known(keys),
-        }
+        Self { service: Cow::Borrowed(service), name: Cow::Borrowed(name), keys: Keys::Known(keys) }
     }
 }
 
@@ -170,30 +162,18 @@ mod tests {
     #[test]
     fn every_constant_is_what_new_would_accept() {
         for set in EntitySet::ALL {
-            let again = EntitySet::new(set.service(), set.name())
-                .unwrap()
-                .with_keys(set.keys());
+            let again = EntitySet::new(set.service(), set.name()).unwrap().with_keys(set.keys());
             assert_eq!(&again, set);
-            assert!(
-                set.keys()
-                    .next()
-                    .is_some_and(|first| first.starts_with("Company"))
-            );
+            assert!(set.keys().next().is_some_and(|first| first.starts_with("Company")));
         }
     }
 
     #[test]
     fn names_that_would_change_the_address_are_refused() {
-        for (service, set) in [
-            ("", "Vendors"),
-            ("Erp.BO.VendorSvc", ""),
-            ("../x", "Vendors"),
-            ("Erp.BO.VendorSvc", "a?b"),
-        ] {
-            assert_eq!(
-                EntitySet::new(service, set).unwrap_err().kind(),
-                ErrorKind::Config
-            );
+        for (service, set) in
+            [("", "Vendors"), ("Erp.BO.VendorSvc", ""), ("../x", "Vendors"), ("Erp.BO.VendorSvc", "a?b")]
+        {
+            assert_eq!(EntitySet::new(service, set).unwrap_err().kind(), ErrorKind::Config);
         }
     }
 }

@@ -86,11 +86,7 @@ impl Client {
                 renewed = true;
                 continue;
             }
-            match self
-                .shared()
-                .retry
-                .delay(&error, call.idempotent, attempts, begun.elapsed())
-            {
+            match self.shared().retry.delay(&error, call.idempotent, attempts, begun.elapsed()) {
                 Some(delay) => tokio::time::sleep(delay).await,
                 None if call.idempotent => return Err(error.with_attempts(attempts)),
                 None => return Err(error.with_attempts(attempts).for_unrepeatable()),
@@ -102,9 +98,7 @@ impl Client {
     async fn attempt(&self, call: &Call, url: &Url) -> Result<Answer, Box<(Error, Option<HeaderMap>)>> {
         // Held while the answer is on its way, not while waiting for the next attempt.
         let _permit = self.shared().permits.acquire().await.ok();
-        let mut request = self
-            .assemble_request(call, url)
-            .map_err(|error| Box::new((error, None)))?;
+        let mut request = self.assemble_request(call, url).map_err(|error| Box::new((error, None)))?;
         if let Err(error) = self.shared().credential.apply(&mut request).await {
             return Err(Box::new((error.before(&call.operation), None)));
         }
@@ -116,20 +110,12 @@ impl Client {
         let (head, body) = match answer {
             Ok(answer) => answer.into_parts(),
             Err(error) => {
-                return Err(Box::new((
-                    Error::transport(call.operation.clone(), error),
-                    Some(sent),
-                )));
+                return Err(Box::new((Error::transport(call.operation.clone(), error), Some(sent))));
             }
         };
         if head.status.is_success() {
             let scrubber = Scrubber::of(&sent);
-            return Ok(Answer::Done(Response::new(
-                call.operation.clone(),
-                head,
-                body,
-                scrubber,
-            )));
+            return Ok(Answer::Done(Response::new(call.operation.clone(), head, body, scrubber)));
         }
         match self.redirect(call, url, head.status, &head.headers) {
             Ok(Some(next)) => return Ok(Answer::Elsewhere(next)),
@@ -137,13 +123,7 @@ impl Client {
             Err(error) => return Err(Box::new((error, Some(sent)))),
         }
         let scrubber = Scrubber::of(&sent);
-        let error = Error::response(
-            call.operation.clone(),
-            head.status,
-            &head.headers,
-            &body,
-            &scrubber,
-        );
+        let error = Error::response(call.operation.clone(), head.status, &head.headers, &body, &scrubber);
         Err(Box::new((error, Some(sent))))
     }
 
@@ -154,26 +134,17 @@ impl Client {
         let headers = request.headers_mut();
         headers.clone_from(&call.headers);
         headers.insert(ACCEPT, call.accept.clone());
-        headers.insert(
-            USER_AGENT,
-            HeaderValue::from_static(concat!("epicor-kinetic/", env!("CARGO_PKG_VERSION"))),
-        );
+        headers.insert(USER_AGENT, HeaderValue::from_static(concat!("epicor-kinetic/", env!("CARGO_PKG_VERSION"))));
         if call.method == Method::POST && call.body.is_empty() {
             headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
-        headers.insert(
-            HeaderName::from_static("x-api-key"),
-            self.shared().api_key.clone(),
-        );
+        headers.insert(HeaderName::from_static("x-api-key"), self.shared().api_key.clone());
         if let Some(license) = &self.shared().license {
             headers.insert(HeaderName::from_static("license"), license.clone());
         }
         if let Some(settings) = self.call_settings() {
             let settings = HeaderValue::from_str(&settings).map_err(|_| {
-                Error::config(
-                    call.operation.clone(),
-                    "plant or language cannot be sent; check their characters",
-                )
+                Error::config(call.operation.clone(), "plant or language cannot be sent; check their characters")
             })?;
             headers.insert(HeaderName::from_static("callsettings"), settings);
         }
@@ -205,13 +176,7 @@ impl Client {
     }
 
     /// Follows within the origin, for reads. Everything else would carry the key elsewhere or repeat a write.
-    fn redirect(
-        &self,
-        call: &Call,
-        url: &Url,
-        status: StatusCode,
-        headers: &HeaderMap,
-    ) -> Result<Option<Url>> {
+    fn redirect(&self, call: &Call, url: &Url, status: StatusCode, headers: &HeaderMap) -> Result<Option<Url>> {
         if !matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {
             return Ok(None);
         }
@@ -255,14 +220,8 @@ impl Call {
     }
 
     pub(crate) fn post_json(operation: String, url: Url, body: Vec<u8>, idempotent: bool) -> Self {
-        let mut call = Self {
-            method: Method::POST,
-            body: Bytes::from(body),
-            idempotent,
-            ..Self::get(operation, url)
-        };
-        call.headers
-            .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let mut call = Self { method: Method::POST, body: Bytes::from(body), idempotent, ..Self::get(operation, url) };
+        call.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         call
     }
 }
@@ -272,10 +231,8 @@ fn complete(call: &Call, answer: http::Response<Bytes>) -> Result<http::Response
     let bodiless = call.method == Method::HEAD
         || matches!(answer.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
         || answer.headers().contains_key(CONTENT_ENCODING);
-    let promised = answer
-        .headers()
-        .get(CONTENT_LENGTH)
-        .and_then(|length| length.to_str().ok()?.trim().parse::<usize>().ok());
+    let promised =
+        answer.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.trim().parse::<usize>().ok());
     match promised {
         Some(length) if !bodiless && length != answer.body().len() => {
             Err(TransportError::new(TransportErrorKind::Truncated))
@@ -286,9 +243,6 @@ fn complete(call: &Call, answer: http::Response<Bytes>) -> Result<http::Response
 
 pub(crate) fn to_uri(url: &Url, operation: &str) -> Result<Uri> {
     url.as_str().parse().map_err(|_| {
-        Error::config(
-            operation.to_owned(),
-            "the address is too long or malformed; shorten filter and column list",
-        )
+        Error::config(operation.to_owned(), "the address is too long or malformed; shorten filter and column list")
     })
 }

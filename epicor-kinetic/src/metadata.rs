@@ -133,9 +133,7 @@ impl EntityType {
 
     /// The columns the customer has added, by the ending Epicor gives them.
     pub fn user_defined(&self) -> impl Iterator<Item = &Property> {
-        self.properties
-            .iter()
-            .filter(|property| property.name.ends_with("_c"))
+        self.properties.iter().filter(|property| property.name.ends_with("_c"))
     }
 }
 
@@ -167,11 +165,7 @@ impl Metadata {
         self.types
             .iter()
             .find(|candidate| candidate.name == name)
-            .or_else(|| {
-                self.types
-                    .iter()
-                    .find(|candidate| last(&candidate.name) == last(name))
-            })
+            .or_else(|| self.types.iter().find(|candidate| last(&candidate.name) == last(name)))
     }
 
     pub(crate) fn parse(operation: &str, body: &[u8]) -> Result<Self> {
@@ -179,12 +173,8 @@ impl Metadata {
             Error::decode(operation.to_owned(), "the answer is no metadata document")
                 .with_hint("check service name and root address; a proxy may have answered")
         };
-        let text = std::str::from_utf8(body)
-            .map_err(|_| unreadable())?
-            .trim_start_matches('\u{feff}');
-        let mut metadata = Self::read(text)
-            .map_err(|_| unreadable())?
-            .ok_or_else(unreadable)?;
+        let text = std::str::from_utf8(body).map_err(|_| unreadable())?.trim_start_matches('\u{feff}');
+        let mut metadata = Self::read(text).map_err(|_| unreadable())?.ok_or_else(unreadable)?;
         metadata.inherit();
         Ok(metadata)
     }
@@ -215,11 +205,7 @@ impl Metadata {
                 "EntityType" => {
                     let name = attribute(&start, "Name")?.unwrap_or_default();
                     let base = attribute(&start, "BaseType")?;
-                    let entity = EntityType {
-                        name: format!("{namespace}.{name}"),
-                        base,
-                        ..EntityType::default()
-                    };
+                    let entity = EntityType { name: format!("{namespace}.{name}"), base, ..EntityType::default() };
                     if closes {
                         found.types.push(entity);
                     } else {
@@ -242,18 +228,14 @@ impl Metadata {
                     }
                 }
                 "EntitySet" => {
-                    if let (Some(name), Some(kind)) =
-                        (attribute(&start, "Name")?, attribute(&start, "EntityType")?)
-                    {
+                    if let (Some(name), Some(kind)) = (attribute(&start, "Name")?, attribute(&start, "EntityType")?) {
                         found.sets.push((name, kind));
                     }
                 }
                 "Action" | "Function" => {
                     // Overloads repeat the name.
                     let name = attribute(&start, "Name")?;
-                    found
-                        .actions
-                        .extend(name.filter(|name| !found.actions.contains(name)));
+                    found.actions.extend(name.filter(|name| !found.actions.contains(name)));
                 }
                 _ => {}
             }
@@ -304,7 +286,5 @@ fn attribute(start: &BytesStart<'_>, name: &str) -> Result<Option<String>, quick
     let Some(found) = start.try_get_attribute(name)? else {
         return Ok(None);
     };
-    Ok(Some(
-        found.normalized_value(XmlVersion::Implicit1_0)?.into_owned(),
-    ))
+    Ok(Some(found.normalized_value(XmlVersion::Implicit1_0)?.into_owned()))
 }

@@ -22,13 +22,7 @@ pub struct Response {
 
 impl Response {
     pub(crate) fn new(operation: String, head: response::Parts, body: Bytes, scrubber: Scrubber) -> Self {
-        Self {
-            operation,
-            status: head.status,
-            headers: head.headers,
-            body,
-            scrubber,
-        }
+        Self { operation, status: head.status, headers: head.headers, body, scrubber }
     }
 
     /// The status, one of 200 to 299.
@@ -61,11 +55,7 @@ impl Response {
 
     /// Sign-in pages and proxies answer 200 too; for callers that decode the body themselves.
     pub(crate) fn refuse_html(&self) -> Result<()> {
-        if self.is_html() {
-            Err(self.page_instead_of_data())
-        } else {
-            Ok(())
-        }
+        if self.is_html() { Err(self.page_instead_of_data()) } else { Ok(()) }
     }
 
     fn is_html(&self) -> bool {
@@ -74,9 +64,8 @@ impl Response {
     }
 
     fn page_instead_of_data(&self) -> Error {
-        Error::decode(self.operation.clone(), "the answer is a page, not data").with_hint(
-            "check the root address: a sign-in page or a proxy may have answered instead of Kinetic",
-        )
+        Error::decode(self.operation.clone(), "the answer is a page, not data")
+            .with_hint("check the root address: a sign-in page or a proxy may have answered instead of Kinetic")
     }
 
     pub(crate) fn operation(&self) -> &str {
@@ -152,15 +141,7 @@ pub struct RequestBuilder {
 impl RequestBuilder {
     pub(crate) fn new(client: Client, method: Method, path: String) -> Self {
         let idempotent = matches!(method, Method::GET | Method::HEAD);
-        Self {
-            client,
-            method,
-            path,
-            query: Vec::new(),
-            headers: HeaderMap::new(),
-            body: Ok(Vec::new()),
-            idempotent,
-        }
+        Self { client, method, path, query: Vec::new(), headers: HeaderMap::new(), body: Ok(Vec::new()), idempotent }
     }
 
     /// Adds a pair to the query. Both sides are encoded.
@@ -178,8 +159,7 @@ impl RequestBuilder {
     /// Sets a JSON body.
     pub fn json(mut self, body: &(impl Serialize + ?Sized)) -> Self {
         self.body = serde_json::to_vec(body).map_err(|error| describe(&error));
-        self.headers
-            .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        self.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         self
     }
 
@@ -205,22 +185,13 @@ impl RequestBuilder {
             let pairs: Vec<String> = self
                 .query
                 .iter()
-                .map(|(name, value)| {
-                    format!(
-                        "{}={}",
-                        crate::query::encode_name(name),
-                        crate::address::value(value)
-                    )
-                })
+                .map(|(name, value)| format!("{}={}", crate::query::encode_name(name), crate::address::value(value)))
                 .collect();
             query.push_str(&pairs.join("&"));
             url.set_query(Some(&query));
         }
         let body = self.body.map_err(|why| {
-            Error::config(
-                operation.clone(),
-                format!("the body cannot be written as JSON: {why}; check its type"),
-            )
+            Error::config(operation.clone(), format!("the body cannot be written as JSON: {why}; check its type"))
         })?;
         let mut call = Call::get(operation, url);
         call.method = self.method;

@@ -64,11 +64,7 @@ impl Service {
         method: impl Into<String> + Send,
         parameters: &(impl Serialize + Sync + ?Sized),
     ) -> Result<MethodResponse> {
-        self.method(method)
-            .parameters(parameters)
-            .idempotent()
-            .send()
-            .await
+        self.method(method).parameters(parameters).idempotent().send().await
     }
 }
 
@@ -107,10 +103,7 @@ impl MethodCall {
         let operation = format!("call {}.{}", self.service, self.method);
         check_service(&self.service)?;
         if self.method.is_empty() || !self.method.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
-            return Err(Error::config(
-                operation,
-                "the method name is malformed; take it from the metadata",
-            ));
+            return Err(Error::config(operation, "the method name is malformed; take it from the metadata"));
         }
         let body = self.parameters.map_err(|why| {
             Error::config(
@@ -119,14 +112,9 @@ impl MethodCall {
             )
         })?;
         if body.first() != Some(&b'{') {
-            return Err(Error::config(
-                operation,
-                "the parameters are no JSON object; give a map or a struct",
-            ));
+            return Err(Error::config(operation, "the parameters are no JSON object; give a map or a struct"));
         }
-        let url = self
-            .client
-            .odata_url(&operation, &[&self.service, &self.method])?;
+        let url = self.client.odata_url(&operation, &[&self.service, &self.method])?;
         let call = Call::post_json(operation, url, body, self.idempotent);
         let response = self.client.execute(&call).await?;
         MethodResponse::read(&response)
@@ -176,11 +164,8 @@ struct Values {
 
 impl MethodResponse {
     fn read(response: &Response) -> Result<Self> {
-        let values: Values = if response.body().trim_ascii().is_empty() {
-            Values::default()
-        } else {
-            response.json()?
-        };
+        let values: Values =
+            if response.body().trim_ascii().is_empty() { Values::default() } else { response.json()? };
         let parameters = values.parameters.unwrap_or_default();
         refuse_failure_inside(response, &values.return_obj, &parameters)?;
         Ok(Self {
@@ -211,10 +196,7 @@ impl MethodResponse {
     /// [`ErrorKind::Decode`](crate::ErrorKind::Decode) when it is missing or does not fit.
     pub fn parameter_as<T: DeserializeOwned>(&self, name: &str) -> Result<T> {
         let envelope = self.envelope()?;
-        let value = envelope
-            .parameters
-            .as_ref()
-            .and_then(|parameters| parameters.get(name).copied());
+        let value = envelope.parameters.as_ref().and_then(|parameters| parameters.get(name).copied());
         self.decode(name, value)
     }
 
@@ -229,11 +211,8 @@ impl MethodResponse {
     fn decode<T: DeserializeOwned>(&self, name: &str, value: Option<&RawValue>) -> Result<T> {
         serde_json::from_str(value.map_or("null", RawValue::get)).map_err(|error| {
             let why = crate::raw::describe(&error);
-            Error::decode(
-                self.operation.clone(),
-                format!("{name} does not fit its type: {why}"),
-            )
-            .with_hint("compare the type with the method's documentation")
+            Error::decode(self.operation.clone(), format!("{name} does not fit its type: {why}"))
+                .with_hint("compare the type with the method's documentation")
         })
     }
 }
@@ -250,21 +229,10 @@ impl std::fmt::Debug for MethodResponse {
 }
 
 /// Output parameters in which methods say what is wrong, without failing.
-const MESSAGES: [&str; 6] = [
-    "opMessage",
-    "opMsgChkBankRef",
-    "opChkRevMsg",
-    "opDUAMsg",
-    "confirmMsg",
-    "cMessageText",
-];
+const MESSAGES: [&str; 6] = ["opMessage", "opMsgChkBankRef", "opChkRevMsg", "opDUAMsg", "confirmMsg", "cMessageText"];
 
 /// A 200 is not yet a success: `UpdateExt` and `UpdateMaster` report failure in their output parameters.
-fn refuse_failure_inside(
-    response: &Response,
-    returned: &Value,
-    parameters: &Map<String, Value>,
-) -> Result<()> {
+fn refuse_failure_inside(response: &Response, returned: &Value, parameters: &Map<String, Value>) -> Result<()> {
     let is = |name: &str, value: bool| parameters.get(name).and_then(Value::as_bool) == Some(value);
     let reason = if is("errorsOccurred", true) {
         "the server reports errors in some rows (errorsOccurred)"
@@ -282,28 +250,18 @@ fn refuse_failure_inside(
         .collect();
     let rows = returned.get("BOUpdError").unwrap_or(&Value::Null);
     let service = ServiceError::from_outcome(&messages, rows, response.scrubber());
-    Err(Error::refused_inside(
-        response.operation().to_owned(),
-        response.status(),
-        reason,
-        service,
-    ))
+    Err(Error::refused_inside(response.operation().to_owned(), response.status(), reason, service))
 }
 
 pub(crate) fn check_service(name: &str) -> Result<()> {
     let sound = !name.is_empty()
         && name.len() <= 200
         && name.split('.').all(|part| {
-            part.chars()
-                .next()
-                .is_some_and(|first| first.is_ascii_alphabetic())
+            part.chars().next().is_some_and(|first| first.is_ascii_alphabetic())
                 && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
         });
     if sound {
         return Ok(());
     }
-    Err(Error::config(
-        "name a service",
-        "the service name is malformed; it looks like Erp.BO.VendorSvc",
-    ))
+    Err(Error::config("name a service", "the service name is malformed; it looks like Erp.BO.VendorSvc"))
 }

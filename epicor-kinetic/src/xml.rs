@@ -46,7 +46,5 @@ fn resolve(reference: &BytesRef<'_>) -> Result<String, quick_xml::Error> {
         return Ok(character.to_string());
     }
     let name: &str = reference;
-    Ok(quick_xml::escape::resolve_predefined_entity(name)
-        .unwrap_or_default()
-        .to_owned())
+    Ok(quick_xml::escape::resolve_predefined_entity(name).unwrap_or_default().to_owned())
 }

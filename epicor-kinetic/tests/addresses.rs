@@ -26,10 +26,7 @@ async fn a_query_is_written_as_the_server_expects_it() {
         .unwrap();
     let request = log.last();
     assert_eq!(request.method(), Method::GET);
-    assert_eq!(
-        request.uri().path(),
-        "/live/api/v2/odata/EPIC06/Erp.BO.VendorSvc/Vendors"
-    );
+    assert_eq!(request.uri().path(), "/live/api/v2/odata/EPIC06/Erp.BO.VendorSvc/Vendors");
     let wanted = [
         ("$select", "VendorNum,Name"),
         ("$expand", "VendorPPs"),
@@ -39,10 +36,7 @@ async fn a_query_is_written_as_the_server_expects_it() {
         ("$skip", "10"),
         ("$count", "true"),
     ];
-    let wanted: Vec<_> = wanted
-        .iter()
-        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-        .collect();
+    let wanted: Vec<_> = wanted.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     assert_eq!(fake::query(&request), wanted);
     let text = request.uri().query().unwrap();
     assert!(text.contains("eq%20") && !text.contains('+'), "{text}");
@@ -64,15 +58,9 @@ async fn key_identity_and_licence_travel_in_headers_only() {
     let headers = request.headers();
     assert_eq!(headers["x-api-key"], "CANARY-KEY-1");
     assert!(headers["x-api-key"].is_sensitive() && headers["authorization"].is_sensitive());
-    assert_eq!(
-        headers["license"],
-        r#"{"ClaimedLicense":"00000003-9439-4B30-A6F4-6D2FD4B9FD0F"}"#
-    );
+    assert_eq!(headers["license"], r#"{"ClaimedLicense":"00000003-9439-4B30-A6F4-6D2FD4B9FD0F"}"#);
     let settings: Value = serde_json::from_str(headers["callsettings"].to_str().unwrap()).unwrap();
-    assert_eq!(
-        settings,
-        serde_json::json!({ "Company": "EPIC06", "Plant": "MfgSys", "Language": "en-üs" })
-    );
+    assert_eq!(settings, serde_json::json!({ "Company": "EPIC06", "Plant": "MfgSys", "Language": "en-üs" }));
     assert!(!request.uri().to_string().contains("CANARY"));
     assert!(!format!("{client:?} {request:?}").contains("CANARY"));
 }
@@ -91,10 +79,7 @@ async fn another_company_is_another_path_and_nothing_else() {
     let (client, log) = fake::client(|_, _| fake::rows(&[]));
     let other = client.for_company("EPIC 07").unwrap();
     other.ping().await.unwrap();
-    assert_eq!(
-        log.last().uri().path(),
-        "/live/api/v2/odata/EPIC%2007/Erp.BO.VendorSvc/Vendors"
-    );
+    assert_eq!(log.last().uri().path(), "/live/api/v2/odata/EPIC%2007/Erp.BO.VendorSvc/Vendors");
     assert_eq!((client.company(), other.company()), ("EPIC06", "EPIC 07"));
     assert_eq!(client.for_company("../x").unwrap_err().kind(), ErrorKind::Config);
 }
@@ -112,34 +97,13 @@ async fn baq_parameters_are_plain_pairs_and_may_repeat() {
         .await
         .unwrap();
     let request = log.last();
-    assert_eq!(
-        request.uri().path(),
-        "/live/api/v2/odata/EPIC06/BaqSvc/KT-VendorSpend/Data"
-    );
-    let pairs = [
-        ("Plant", "MfgSys"),
-        ("Vendor", "A&B"),
-        ("Vendor", "C"),
-        ("$top", "7"),
-    ];
-    let pairs: Vec<_> = pairs
-        .iter()
-        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-        .collect();
+    assert_eq!(request.uri().path(), "/live/api/v2/odata/EPIC06/BaqSvc/KT-VendorSpend/Data");
+    let pairs = [("Plant", "MfgSys"), ("Vendor", "A&B"), ("Vendor", "C"), ("$top", "7")];
+    let pairs: Vec<_> = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     assert_eq!(fake::query(&request), pairs);
-    let injected = client
-        .baq("Q")
-        .parameter("$top", "1")
-        .send::<Value>()
-        .await
-        .unwrap_err();
+    let injected = client.baq("Q").parameter("$top", "1").send::<Value>().await.unwrap_err();
     assert_eq!(injected.kind(), ErrorKind::Config);
-    let set = client
-        .entity_set(EntitySet::PARTS)
-        .parameter("A", "1")
-        .send::<Value>()
-        .await
-        .unwrap_err();
+    let set = client.entity_set(EntitySet::PARTS).parameter("A", "1").send::<Value>().await.unwrap_err();
     assert_eq!(set.kind(), ErrorKind::Config);
     assert_eq!(log.len(), 1);
 }
@@ -150,11 +114,7 @@ async fn a_row_is_found_by_its_positional_key() {
     let row: Value = client
         .entity_set(EntitySet::AP_INVOICES)
         .select(["InvoiceNum"])
-        .get([
-            Literal::from("EPIC06"),
-            Literal::from(1042),
-            Literal::from("A/1'#?"),
-        ])
+        .get([Literal::from("EPIC06"), Literal::from(1042), Literal::from("A/1'#?")])
         .await
         .unwrap();
     assert_eq!(row["InvoiceNum"], "A/1'#?");
@@ -179,12 +139,7 @@ async fn the_way_out_stays_below_the_root() {
     let request = log.last();
     assert_eq!(request.uri().path(), "/live/api/v2/efx/EPIC06/Lib/Fn/");
     assert_eq!(fake::option(&request, "b").as_deref(), Some("x y&z"));
-    for path in [
-        "https://evil.example.com/x",
-        "//evil.example.com/x",
-        "../../x",
-        "https://erp.example.com/other",
-    ] {
+    for path in ["https://evil.example.com/x", "//evil.example.com/x", "../../x", "https://erp.example.com/other"] {
         let error = client.request(Method::GET, path).send().await.unwrap_err();
         assert!(log.len() == 1, "{path} was sent");
         assert_eq!(error.kind(), ErrorKind::Config);
@@ -196,9 +151,7 @@ async fn names_that_are_none_are_refused_before_anything_is_sent() {
     let (client, log) = fake::client(|_, _| fake::rows(&[]));
     let queries = [
         client.entity_set(EntitySet::PARTS).select(["A,B"]),
-        client
-            .entity_set(EntitySet::PARTS)
-            .order_by("A desc", Order::Ascending),
+        client.entity_set(EntitySet::PARTS).order_by("A desc", Order::Ascending),
         client.entity_set(EntitySet::PARTS).expand("A($filter=1)"),
         client.baq("../Erp.BO.PartSvc"),
         client.baq(""),
@@ -213,25 +166,12 @@ async fn names_that_are_none_are_refused_before_anything_is_sent() {
 
 #[test]
 fn a_client_that_cannot_work_is_not_built() {
-    let good = || {
-        Client::builder("https://erp.example.com/live")
-            .company("EPIC06")
-            .api_key("k")
-            .basic("u", "p")
-    };
-    let root = |root: &str| {
-        Client::builder(root)
-            .company("EPIC06")
-            .api_key("k")
-            .basic("u", "p")
-    };
+    let good = || Client::builder("https://erp.example.com/live").company("EPIC06").api_key("k").basic("u", "p");
+    let root = |root: &str| Client::builder(root).company("EPIC06").api_key("k").basic("u", "p");
     for (what, builder) in [
         ("no address", root("erp")),
         ("plain http", root("http://erp.example.com/live")),
-        (
-            "password in the address",
-            root("https://u:CANARY@erp.example.com/live"),
-        ),
+        ("password in the address", root("https://u:CANARY@erp.example.com/live")),
         ("query", root("https://erp.example.com/live?x=1")),
         ("too deep", root("https://erp.example.com/live/api/v2/odata")),
         ("other scheme", root("ftp://erp.example.com/live")),
@@ -244,21 +184,13 @@ fn a_client_that_cannot_work_is_not_built() {
         ("odd password", good().token_resource("u", "CANARY\r\nx: y")),
         ("no time", good().timeout(Duration::ZERO)),
         ("licence", good().license(License::Claim("web".to_owned()))),
-        (
-            "no identity",
-            Client::builder("https://erp.example.com")
-                .company("A")
-                .api_key("k"),
-        ),
+        ("no identity", Client::builder("https://erp.example.com").company("A").api_key("k")),
     ] {
         let text = format!("{builder:?}");
         match builder.build() {
             Err(error) => {
                 assert_eq!(error.kind(), ErrorKind::Config, "{what}");
-                assert!(
-                    !format!("{text} {error} {error:?}").contains("CANARY"),
-                    "{what}: {error:?}"
-                );
+                assert!(!format!("{text} {error} {error:?}").contains("CANARY"), "{what}: {error:?}");
             }
             // A key is trimmed, so that a line end from a file does no harm.
             Ok(_) => assert_eq!(what, "odd key"),

@@ -30,9 +30,7 @@ impl Log {
     /// A header of each request.
     pub(crate) fn headers(&self, name: &str) -> Vec<Option<String>> {
         let log = self.0.lock().unwrap();
-        log.iter()
-            .map(|request| Some(request.headers().get(name)?.to_str().unwrap().to_owned()))
-            .collect()
+        log.iter().map(|request| Some(request.headers().get(name)?.to_str().unwrap().to_owned())).collect()
     }
 
     /// The decoded pairs of the query of each request.
@@ -67,10 +65,7 @@ where
     F: Fn(usize, &Request<Bytes>) -> Answer + Send + Sync + 'static,
 {
     let log = Arc::new(Log::default());
-    let fake = Fake {
-        answer,
-        log: Arc::clone(&log),
-    };
+    let fake = Fake { answer, log: Arc::clone(&log) };
     let builder = Client::builder("https://erp.example.com/live")
         .company("EPIC06")
         .api_key("CANARY-KEY-1")
@@ -88,10 +83,7 @@ where
     (builder.build().unwrap(), log)
 }
 
-#[expect(
-    clippy::unnecessary_wraps,
-    reason = "it stands where a transport's answer is wanted"
-)]
+#[expect(clippy::unnecessary_wraps, reason = "it stands where a transport's answer is wanted")]
 pub(crate) fn answer(status: u16, body: impl Into<String>) -> Answer {
     let mut response = Response::new(Bytes::from(body.into()));
     *response.status_mut() = status.try_into().unwrap();
@@ -99,10 +91,7 @@ pub(crate) fn answer(status: u16, body: impl Into<String>) -> Answer {
 }
 
 pub(crate) fn rows(rows: &[serde_json::Value]) -> Answer {
-    answer(
-        200,
-        serde_json::json!({ "@odata.context": "x", "value": rows }).to_string(),
-    )
+    answer(200, serde_json::json!({ "@odata.context": "x", "value": rows }).to_string())
 }
 
 pub(crate) fn failure(status: u16, message: &str, class: &str) -> Answer {
@@ -118,10 +107,7 @@ pub(crate) fn query(request: &Request<Bytes>) -> Vec<(String, String)> {
 }
 
 pub(crate) fn option(request: &Request<Bytes>, name: &str) -> Option<String> {
-    query(request)
-        .into_iter()
-        .find(|(key, _)| key == name)
-        .map(|(_, value)| value)
+    query(request).into_iter().find(|(key, _)| key == name).map(|(_, value)| value)
 }
 
 pub(crate) fn number(request: &Request<Bytes>, name: &str) -> Option<usize> {

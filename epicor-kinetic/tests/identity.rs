@@ -11,19 +11,11 @@ use wiremock::{Mock, MockServer, Request, ResponseTemplate};
 const UNAUTHORISED: &str = "System.UnauthorizedAccessException";
 
 fn builder(server: &MockServer) -> ClientBuilder {
-    Client::builder(format!("{}/live", server.uri()))
-        .company("EPIC06")
-        .api_key("CANARY-KEY")
-        .retry(RetryPolicy::none())
+    Client::builder(format!("{}/live", server.uri())).company("EPIC06").api_key("CANARY-KEY").retry(RetryPolicy::none())
 }
 
 async fn read(client: &Client) -> Result<(), Error> {
-    client
-        .entity_set(EntitySet::VENDORS)
-        .top(1)
-        .bytes()
-        .await
-        .map(drop)
+    client.entity_set(EntitySet::VENDORS).top(1).bytes().await.map(drop)
 }
 
 fn rows() -> ResponseTemplate {
@@ -77,17 +69,8 @@ async fn basic_sends_user_and_password_with_every_call() {
 async fn many_calls_at_once_make_one_token_request() {
     let server = MockServer::start().await;
     tokens(&server, 3_600, Duration::from_millis(50), 1).await;
-    vendors()
-        .and(header("authorization", "Bearer token-1"))
-        .respond_with(rows())
-        .expect(40)
-        .mount(&server)
-        .await;
-    let client = builder(&server)
-        .token_resource("svc", "CANARY-PASS")
-        .max_concurrency(40)
-        .build()
-        .unwrap();
+    vendors().and(header("authorization", "Bearer token-1")).respond_with(rows()).expect(40).mount(&server).await;
+    let client = builder(&server).token_resource("svc", "CANARY-PASS").max_concurrency(40).build().unwrap();
     let calls: Vec<_> = (0..40)
         .map(|_| {
             let client = client.clone();
@@ -104,10 +87,7 @@ async fn the_password_goes_to_the_token_service_only_and_the_key_not_there() {
     let server = MockServer::start().await;
     tokens(&server, 3_600, Duration::ZERO, 1).await;
     vendors().respond_with(rows()).mount(&server).await;
-    let client = builder(&server)
-        .token_resource("svc", "CANARY-PASS")
-        .build()
-        .unwrap();
+    let client = builder(&server).token_resource("svc", "CANARY-PASS").build().unwrap();
     read(&client).await.unwrap();
     let requests = server.received_requests().await.unwrap();
     assert_eq!(requests.len(), 2);
@@ -126,23 +106,15 @@ async fn an_answer_in_xml_is_understood() {
         .respond_with(ResponseTemplate::new(200).set_body_raw(xml, "application/xml"))
         .mount(&server)
         .await;
-    vendors()
-        .and(header("authorization", "Bearer token-x"))
-        .respond_with(rows())
-        .expect(1)
-        .mount(&server)
-        .await;
-    read(&builder(&server).token_resource("svc", "p").build().unwrap())
-        .await
-        .unwrap();
+    vendors().and(header("authorization", "Bearer token-x")).respond_with(rows()).expect(1).mount(&server).await;
+    read(&builder(&server).token_resource("svc", "p").build().unwrap()).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_refused_token_is_renewed_once_even_for_a_write() {
     let server = MockServer::start().await;
     tokens(&server, 3_600, Duration::ZERO, 2).await;
-    let update =
-        || Mock::given(method("POST")).and(path("/live/api/v2/odata/EPIC06/Erp.BO.VendorSvc/Update"));
+    let update = || Mock::given(method("POST")).and(path("/live/api/v2/odata/EPIC06/Erp.BO.VendorSvc/Update"));
     update()
         .and(header("authorization", "Bearer token-1"))
         .respond_with(refused("expired"))
@@ -155,31 +127,16 @@ async fn a_refused_token_is_renewed_once_even_for_a_write() {
         .expect(1)
         .mount(&server)
         .await;
-    let client = builder(&server)
-        .token_resource("svc", "CANARY-PASS")
-        .build()
-        .unwrap();
-    client
-        .service("Erp.BO.VendorSvc")
-        .call("Update", &json!({}))
-        .await
-        .unwrap();
+    let client = builder(&server).token_resource("svc", "CANARY-PASS").build().unwrap();
+    client.service("Erp.BO.VendorSvc").call("Update", &json!({})).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_token_that_is_always_refused_is_not_renewed_in_a_loop() {
     let server = MockServer::start().await;
     tokens(&server, 3_600, Duration::ZERO, 2).await;
-    vendors()
-        .respond_with(refused("no"))
-        .expect(2)
-        .mount(&server)
-        .await;
-    let client = builder(&server)
-        .token_resource("svc", "CANARY-PASS")
-        .retry(RetryPolicy::default())
-        .build()
-        .unwrap();
+    vendors().respond_with(refused("no")).expect(2).mount(&server).await;
+    let client = builder(&server).token_resource("svc", "CANARY-PASS").retry(RetryPolicy::default()).build().unwrap();
     let error = read(&client).await.unwrap_err();
     assert_eq!((error.kind(), error.attempts()), (ErrorKind::Auth, 2));
 }
@@ -192,15 +149,8 @@ async fn a_wrong_key_or_a_missing_right_renews_nothing() {
     ] {
         let server = MockServer::start().await;
         tokens(&server, 3_600, Duration::ZERO, 1).await;
-        vendors()
-            .respond_with(refused(message))
-            .expect(1)
-            .mount(&server)
-            .await;
-        let client = builder(&server)
-            .token_resource("svc", "CANARY-PASS")
-            .build()
-            .unwrap();
+        vendors().respond_with(refused(message)).expect(1).mount(&server).await;
+        let client = builder(&server).token_resource("svc", "CANARY-PASS").build().unwrap();
         let error = read(&client).await.unwrap_err();
         assert_eq!(error.kind(), kind);
         assert!(!format!("{error:?}").contains("CANARY"));
@@ -210,11 +160,7 @@ async fn a_wrong_key_or_a_missing_right_renews_nothing() {
 #[tokio::test]
 async fn basic_is_not_repeated_when_it_is_refused() {
     let server = MockServer::start().await;
-    vendors()
-        .respond_with(refused("Invalid username or password."))
-        .expect(1)
-        .mount(&server)
-        .await;
+    vendors().respond_with(refused("Invalid username or password.")).expect(1).mount(&server).await;
     let client = builder(&server).basic("svc", "CANARY-PASS").build().unwrap();
     assert_eq!(read(&client).await.unwrap_err().kind(), ErrorKind::Auth);
 }
@@ -227,20 +173,9 @@ async fn a_failed_login_leaves_the_operation_unsent_and_tells_no_secret() {
         .expect(1)
         .mount(&server)
         .await;
-    let client = builder(&server)
-        .token_resource("svc", "CANARY-PASS")
-        .retry(RetryPolicy::default())
-        .build()
-        .unwrap();
-    let error = client
-        .service("Erp.BO.VendorSvc")
-        .call("Update", &json!({}))
-        .await
-        .unwrap_err();
-    assert_eq!(
-        (error.kind(), error.delivery()),
-        (ErrorKind::Auth, Delivery::NotSent)
-    );
+    let client = builder(&server).token_resource("svc", "CANARY-PASS").retry(RetryPolicy::default()).build().unwrap();
+    let error = client.service("Erp.BO.VendorSvc").call("Update", &json!({})).await.unwrap_err();
+    assert_eq!((error.kind(), error.delivery()), (ErrorKind::Auth, Delivery::NotSent));
     assert_eq!(error.operation(), "call Erp.BO.VendorSvc.Update");
     assert!(!format!("{error} {error:?}").contains("CANARY"));
 }
@@ -260,15 +195,9 @@ async fn client_credentials_go_as_a_form_to_the_token_address() {
         .expect(1)
         .mount(&idp)
         .await;
-    vendors()
-        .and(header("authorization", "Bearer idp-token"))
-        .respond_with(rows())
-        .expect(2)
-        .mount(&server)
-        .await;
-    let settings =
-        OAuth2::client_credentials(format!("{}/connect/token", idp.uri()), "app&id", "CANARY-S+C T")
-            .scope("epicor_erp");
+    vendors().and(header("authorization", "Bearer idp-token")).respond_with(rows()).expect(2).mount(&server).await;
+    let settings = OAuth2::client_credentials(format!("{}/connect/token", idp.uri()), "app&id", "CANARY-S+C T")
+        .scope("epicor_erp");
     let client = builder(&server).oauth2(settings).build().unwrap();
     read(&client).await.unwrap();
     read(&client.for_company("EPIC06").unwrap()).await.unwrap();
@@ -291,10 +220,7 @@ async fn a_wrong_client_is_told_as_such_whatever_the_status() {
         let settings = OAuth2::client_credentials(idp.uri(), "app", "CANARY-SECRET");
         let client = builder(&idp).oauth2(settings).build().unwrap();
         let error = read(&client).await.unwrap_err();
-        assert_eq!(
-            (error.kind(), error.delivery()),
-            (ErrorKind::Auth, Delivery::NotSent)
-        );
+        assert_eq!((error.kind(), error.delivery()), (ErrorKind::Auth, Delivery::NotSent));
         assert!(!format!("{error} {error:?}").contains("CANARY"));
     }
 }
@@ -303,8 +229,5 @@ async fn a_wrong_client_is_told_as_such_whatever_the_status() {
 async fn a_token_address_without_encryption_is_refused() {
     let server = MockServer::start().await;
     let settings = OAuth2::client_credentials("http://login.example.com/token", "app", "s");
-    assert_eq!(
-        builder(&server).oauth2(settings).build().unwrap_err().kind(),
-        ErrorKind::Config
-    );
+    assert_eq!(builder(&server).oauth2(settings).build().unwrap_err().kind(), ErrorKind::Config);
 }

@@ -47,12 +47,7 @@ fn scripted(pages: Vec<Vec<Value>>) -> Client {
 }
 
 async fn keyset(client: &Client, columns: KeysetColumns) -> Result<usize, epicor_kinetic::Error> {
-    let rows: Vec<Value> = client
-        .entity_set(set())
-        .keyset(columns)
-        .into_stream()
-        .try_collect()
-        .await?;
+    let rows: Vec<Value> = client.entity_set(set()).keyset(columns).into_stream().try_collect().await?;
     Ok(rows.len())
 }
 
@@ -66,34 +61,18 @@ async fn a_server_that_breaks_the_order_is_stopped_loudly() {
         vec![vec![row(1), row(2)], vec![row(1), row(2)]],
     ] {
         let client = scripted(pages);
-        let error = keyset(&client, KeysetColumns::new().integer("A"))
-            .await
-            .unwrap_err();
+        let error = keyset(&client, KeysetColumns::new().integer("A")).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Decode);
     }
     let client = scripted(vec![vec![row(1), row(2)], vec![row(9)]]);
-    assert_eq!(
-        keyset(&client, KeysetColumns::new().integer("A")).await.unwrap(),
-        3
-    );
+    assert_eq!(keyset(&client, KeysetColumns::new().integer("A")).await.unwrap(), 3);
 }
 
 #[tokio::test]
 async fn rows_without_a_value_to_page_by_are_refused() {
-    for row in [
-        json!({ "A": null }),
-        json!({}),
-        json!({ "A": 1.5 }),
-        json!({ "A": "x" }),
-    ] {
+    for row in [json!({ "A": null }), json!({}), json!({ "A": 1.5 }), json!({ "A": "x" })] {
         let client = scripted(vec![vec![row]]);
-        assert_eq!(
-            keyset(&client, KeysetColumns::new().integer("A"))
-                .await
-                .unwrap_err()
-                .kind(),
-            ErrorKind::Decode
-        );
+        assert_eq!(keyset(&client, KeysetColumns::new().integer("A")).await.unwrap_err().kind(), ErrorKind::Decode);
     }
 }
 
@@ -106,17 +85,13 @@ async fn dates_are_ordered_by_time_and_sent_back_as_they_came() {
         ("2024-05-22", "2024-05-23"),
     ] {
         let pages = [vec![row(one, "b"), row(two, "a")]];
-        let (client, log) =
-            fake::client(move |number, _| fake::rows(pages.get(number - 1).map_or(&[], Vec::as_slice)));
+        let (client, log) = fake::client(move |number, _| fake::rows(pages.get(number - 1).map_or(&[], Vec::as_slice)));
         let columns = KeysetColumns::new().datetime("D").string("S");
         assert_eq!(keyset(&client, columns.clone()).await.unwrap(), 2);
         let filter = fake::option(&log.last(), "$filter").unwrap();
         assert_eq!(filter, format!("D gt {two} or (D eq {two} and S gt 'a')"));
         let wrong = scripted(vec![vec![row(two, "b"), row(one, "a")]]);
-        assert_eq!(
-            keyset(&wrong, columns).await.unwrap_err().kind(),
-            ErrorKind::Decode
-        );
+        assert_eq!(keyset(&wrong, columns).await.unwrap_err().kind(), ErrorKind::Decode);
     }
 }
 
@@ -131,16 +106,10 @@ async fn the_columns_to_page_by_are_selected_and_nothing_else_may_order() {
     assert_eq!(fake::option(&request, "$orderby").as_deref(), Some("A"));
     assert_eq!(fake::option(&request, "$top").as_deref(), Some("7"));
     assert_eq!(fake::option(&request, "$skip"), None);
-    let ordered = query
-        .clone()
-        .order_by("B", Order::Ascending)
-        .keyset(KeysetColumns::new().integer("A"));
+    let ordered = query.clone().order_by("B", Order::Ascending).keyset(KeysetColumns::new().integer("A"));
     let skipping = query.clone().skip(1).keyset(KeysetColumns::new().integer("A"));
     for mut wrong in [ordered, skipping, query.keyset(KeysetColumns::new())] {
-        assert_eq!(
-            wrong.next_page::<Value>().await.unwrap_err().kind(),
-            ErrorKind::Config
-        );
+        assert_eq!(wrong.next_page::<Value>().await.unwrap_err().kind(), ErrorKind::Config);
     }
     assert_eq!(log.len(), 1);
 }
@@ -153,25 +122,14 @@ async fn a_continuation_belongs_to_its_query() {
     assert_eq!(first.continuation(), None);
     first.next_page::<Value>().await.unwrap();
     let continuation: Continuation = first.continuation().unwrap();
-    assert!(
-        client
-            .entity_set(set())
-            .keyset(columns())
-            .resume(continuation.clone())
-            .is_ok()
-    );
+    assert!(client.entity_set(set()).keyset(columns()).resume(continuation.clone()).is_ok());
     for other in [
         client.entity_set(EntitySet::PARTS).keyset(columns()),
         client.entity_set(set()).keyset(KeysetColumns::new().integer("B")),
     ] {
-        assert_eq!(
-            other.resume(continuation.clone()).unwrap_err().kind(),
-            ErrorKind::Config
-        );
+        assert_eq!(other.resume(continuation.clone()).unwrap_err().kind(), ErrorKind::Config);
     }
-    let forged = serde_json::to_string(&continuation)
-        .unwrap()
-        .replace("\"5\"", "\"5 or 1 eq 1\"");
+    let forged = serde_json::to_string(&continuation).unwrap().replace("\"5\"", "\"5 or 1 eq 1\"");
     let forged: Continuation = serde_json::from_str(&forged).unwrap();
     assert!(client.entity_set(set()).keyset(columns()).resume(forged).is_err());
 }

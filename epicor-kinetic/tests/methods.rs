@@ -11,40 +11,22 @@ use crate::fake;
 #[tokio::test]
 async fn a_call_posts_its_parameters_and_reads_both_parts_of_the_answer() {
     let (client, log) = fake::client(|_, _| {
-        fake::answer(
-            200,
-            r#"{"returnObj":{"Vendor":[{"VendorNum":7}]},"parameters":{"morePages":false}}"#,
-        )
+        fake::answer(200, r#"{"returnObj":{"Vendor":[{"VendorNum":7}]},"parameters":{"morePages":false}}"#)
     });
-    let answer = client
-        .service("Erp.BO.VendorSvc")
-        .read("GetByID", &json!({ "vendorNum": 7 }))
-        .await
-        .unwrap();
+    let answer = client.service("Erp.BO.VendorSvc").read("GetByID", &json!({ "vendorNum": 7 })).await.unwrap();
     assert_eq!(answer.return_obj["Vendor"][0]["VendorNum"], 7);
     assert_eq!(answer.parameters["morePages"], false);
     let request = log.last();
     assert_eq!(request.method(), Method::POST);
-    assert_eq!(
-        request.uri().path(),
-        "/live/api/v2/odata/EPIC06/Erp.BO.VendorSvc/GetByID"
-    );
+    assert_eq!(request.uri().path(), "/live/api/v2/odata/EPIC06/Erp.BO.VendorSvc/GetByID");
     assert_eq!(request.headers()["content-type"], "application/json");
-    assert_eq!(
-        serde_json::from_slice::<Value>(request.body()).unwrap(),
-        json!({ "vendorNum": 7 })
-    );
+    assert_eq!(serde_json::from_slice::<Value>(request.body()).unwrap(), json!({ "vendorNum": 7 }));
 }
 
 #[tokio::test]
 async fn without_parameters_an_empty_object_is_sent() {
     let (client, log) = fake::client(|_, _| fake::answer(200, "{}"));
-    client
-        .service("Erp.BO.POSvc")
-        .method("CloseAll")
-        .send()
-        .await
-        .unwrap();
+    client.service("Erp.BO.POSvc").method("CloseAll").send().await.unwrap();
     assert_eq!(log.last().body().as_ref(), b"{}");
 }
 
@@ -52,20 +34,10 @@ async fn without_parameters_an_empty_object_is_sent() {
 async fn parts_may_be_missing_and_so_may_the_body() {
     for body in ["", "{}", r#"{"returnObj":null}"#, r#"{"parameters":{}}"#] {
         let (client, _) = fake::client(move |_, _| fake::answer(200, body));
-        let answer = client
-            .service("Erp.BO.POSvc")
-            .call("Update", &json!({}))
-            .await
-            .unwrap();
-        assert!(
-            answer.return_obj.is_null() && answer.parameters.is_empty(),
-            "{body}"
-        );
+        let answer = client.service("Erp.BO.POSvc").call("Update", &json!({})).await.unwrap();
+        assert!(answer.return_obj.is_null() && answer.parameters.is_empty(), "{body}");
         assert_eq!(answer.return_obj_as::<Option<i64>>().unwrap(), None);
-        assert_eq!(
-            answer.parameter_as::<i64>("ds").unwrap_err().kind(),
-            ErrorKind::Decode
-        );
+        assert_eq!(answer.parameter_as::<i64>("ds").unwrap_err().kind(), ErrorKind::Decode);
     }
 }
 
@@ -80,11 +52,7 @@ async fn long_decimals_keep_every_digit_on_request() {
     const AMOUNT: &str = "123456789012345678.90";
     let (client, _) =
         fake::client(|_, _| fake::answer(200, format!(r#"{{"parameters":{{"ds":{{"Amount":{AMOUNT}}}}}}}"#)));
-    let answer = client
-        .service("Erp.BO.POSvc")
-        .call("Update", &json!({}))
-        .await
-        .unwrap();
+    let answer = client.service("Erp.BO.POSvc").call("Update", &json!({})).await.unwrap();
     assert_eq!(answer.parameter_as::<Row>("ds").unwrap().amount.get(), AMOUNT);
 }
 
@@ -98,35 +66,20 @@ async fn a_success_that_saved_nothing_is_an_error() {
             }),
             "no such terms",
         ),
-        (
-            json!({ "parameters": { "requiresUserInput": true, "opMessage": "are you sure?" } }),
-            "are you sure?",
-        ),
-        (
-            json!({ "parameters": { "lUpdateRan": false, "opDUAMsg": "amounts differ" } }),
-            "amounts differ",
-        ),
+        (json!({ "parameters": { "requiresUserInput": true, "opMessage": "are you sure?" } }), "are you sure?"),
+        (json!({ "parameters": { "lUpdateRan": false, "opDUAMsg": "amounts differ" } }), "amounts differ"),
     ] {
         let text = body.to_string();
         let (client, log) = fake::client(move |_, _| fake::answer(200, text.clone()));
-        let error = client
-            .service("Erp.BO.APInvoiceSvc")
-            .call("UpdateMaster", &json!({}))
-            .await
-            .unwrap_err();
+        let error = client.service("Erp.BO.APInvoiceSvc").call("UpdateMaster", &json!({})).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Rejected);
         assert!(error.service_error().unwrap().says(said));
         assert!(!error.to_string().contains(said));
         assert_eq!(log.len(), 1);
     }
-    let fine =
-        json!({ "parameters": { "errorsOccurred": false, "requiresUserInput": false, "lUpdateRan": true } });
+    let fine = json!({ "parameters": { "errorsOccurred": false, "requiresUserInput": false, "lUpdateRan": true } });
     let (client, _) = fake::client(move |_, _| fake::answer(200, fine.to_string()));
-    client
-        .service("Erp.BO.APInvoiceSvc")
-        .call("UpdateMaster", &json!({}))
-        .await
-        .unwrap();
+    client.service("Erp.BO.APInvoiceSvc").call("UpdateMaster", &json!({})).await.unwrap();
 }
 
 #[tokio::test]
@@ -138,39 +91,19 @@ async fn a_stale_row_is_a_conflict() {
             "Ice.Common.BusinessObjectException",
         )
     });
-    let error = client
-        .service("Erp.BO.VendorSvc")
-        .call("Update", &json!({}))
-        .await
-        .unwrap_err();
+    let error = client.service("Erp.BO.VendorSvc").call("Update", &json!({})).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Conflict);
 }
 
 #[tokio::test]
 async fn impossible_calls_are_refused_before_anything_is_sent() {
     let (client, log) = fake::client(|_, _| fake::answer(200, "{}"));
-    for (service, method) in [
-        ("", "Update"),
-        ("Erp.BO.X/../Y", "Update"),
-        ("Erp.BO.X", ""),
-        ("Erp.BO.X", "a/b"),
-    ] {
-        let error = client
-            .service(service)
-            .call(method, &json!({}))
-            .await
-            .unwrap_err();
+    for (service, method) in [("", "Update"), ("Erp.BO.X/../Y", "Update"), ("Erp.BO.X", ""), ("Erp.BO.X", "a/b")] {
+        let error = client.service(service).call(method, &json!({})).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config);
     }
-    let list = client
-        .service("Erp.BO.X")
-        .call("Update", &json!([1]))
-        .await
-        .unwrap_err();
+    let list = client.service("Erp.BO.X").call("Update", &json!([1])).await.unwrap_err();
     assert_eq!(list.kind(), ErrorKind::Config);
     assert_eq!(log.len(), 0);
-    assert_eq!(
-        EntitySet::PO_LINES.keys().collect::<Vec<_>>(),
-        ["Company", "PONUM", "POLine"]
-    );
+    assert_eq!(EntitySet::PO_LINES.keys().collect::<Vec<_>>(), ["Company", "PONUM", "POLine"]);
 }

@@ -21,20 +21,9 @@ async fn all_pages(pages: &mut epicor_kinetic::Pages<Row>) -> Result<Vec<Row>, e
 #[tokio::test]
 async fn the_first_page_is_the_documented_one_and_ordered_by_key() {
     let (client, log) = serve(&table([]), 100, |_, _| {});
-    assert!(
-        client
-            .entity_set(set())
-            .pages::<Row>()
-            .next_page()
-            .await
-            .unwrap()
-            .is_none()
-    );
+    assert!(client.entity_set(set()).pages::<Row>().next_page().await.unwrap().is_none());
     let pairs = [("$orderby", "A,B"), ("$top", "100"), ("$skip", "0")];
-    let pairs: Vec<_> = pairs
-        .iter()
-        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-        .collect();
+    let pairs: Vec<_> = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     assert_eq!(log.queries(), [pairs]);
 }
 
@@ -44,11 +33,7 @@ async fn short_pages_are_not_the_end() {
         let table = table((0..250).map(|n| (n, n % 3)));
         let (client, _) = serve(&table, cap, |_, _| {});
         let mut pages = client.entity_set(set()).page_size(500).pages::<Row>();
-        assert_eq!(
-            all_pages(&mut pages).await.unwrap(),
-            *table.lock().unwrap(),
-            "cap {cap}"
-        );
+        assert_eq!(all_pages(&mut pages).await.unwrap(), *table.lock().unwrap(), "cap {cap}");
         assert_eq!(pages.rereads(), 0);
         assert!(pages.next_page().await.unwrap().is_none());
     }
@@ -57,18 +42,10 @@ async fn short_pages_are_not_the_end() {
 #[tokio::test]
 async fn a_server_that_gives_out_single_rows_is_not_mistaken_for_an_empty_one() {
     let (client, log) = serve(&table([(1, 0)]), 1, |_, _| {});
-    assert_eq!(
-        all_pages(&mut client.entity_set(set()).pages())
-            .await
-            .unwrap()
-            .len(),
-        1
-    );
+    assert_eq!(all_pages(&mut client.entity_set(set()).pages()).await.unwrap().len(), 1);
     assert_eq!(log.len(), 3);
     let (client, _) = serve(&table([(1, 0), (2, 0)]), 1, |_, _| {});
-    let error = all_pages(&mut client.entity_set(set()).pages())
-        .await
-        .unwrap_err();
+    let error = all_pages(&mut client.entity_set(set()).pages()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Decode);
 }
 
@@ -89,10 +66,7 @@ async fn limit_and_start_are_kept_across_pages() {
     let (client, log) = serve(&table, 1_000, |_, _| {});
     let query = client.entity_set(set()).skip(10).top(25).page_size(10);
     let rows: Vec<Row> = query.stream::<Row>().try_collect().await.unwrap();
-    assert_eq!(
-        rows.iter().map(|row| row.a).collect::<Vec<_>>(),
-        (10..35).collect::<Vec<_>>()
-    );
+    assert_eq!(rows.iter().map(|row| row.a).collect::<Vec<_>>(), (10..35).collect::<Vec<_>>());
     assert_eq!(log.len(), 3);
 }
 
@@ -106,10 +80,7 @@ async fn a_row_that_vanishes_in_front_hides_no_other() {
     });
     let mut pages = client.entity_set(set()).page_size(10).pages::<Row>();
     let rows = all_pages(&mut pages).await.unwrap();
-    assert_eq!(
-        rows.iter().map(|row| row.a).collect::<Vec<_>>(),
-        (0..30).collect::<Vec<_>>()
-    );
+    assert_eq!(rows.iter().map(|row| row.a).collect::<Vec<_>>(), (0..30).collect::<Vec<_>>());
     assert_eq!(pages.rereads(), 1);
 }
 
@@ -124,51 +95,30 @@ async fn a_row_that_appears_in_front_doubles_no_other() {
     let mut pages = client.entity_set(set()).page_size(10).pages::<Row>();
     let mut rows = all_pages(&mut pages).await.unwrap();
     rows.sort();
-    assert_eq!(
-        rows.iter().map(|row| row.a).collect::<Vec<_>>(),
-        (-1..30).collect::<Vec<_>>()
-    );
+    assert_eq!(rows.iter().map(|row| row.a).collect::<Vec<_>>(), (-1..30).collect::<Vec<_>>());
 }
 
 #[tokio::test]
 async fn rows_that_never_rest_are_reported() {
     let table = table((0..30).map(|n| (n, 0)));
     let (client, log) = serve(&table, 1_000, |number, rows| {
-        rows.push(Row {
-            a: -i64::try_from(number).unwrap(),
-            b: 0,
-        });
+        rows.push(Row { a: -i64::try_from(number).unwrap(), b: 0 });
     });
-    let error = all_pages(&mut client.entity_set(set()).page_size(10).pages())
-        .await
-        .unwrap_err();
+    let error = all_pages(&mut client.entity_set(set()).page_size(10).pages()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Conflict);
     assert_eq!(log.len(), 8);
-    let mut strict = client
-        .entity_set(set())
-        .page_size(10)
-        .pages::<Row>()
-        .most_rereads(0);
-    assert_eq!(
-        all_pages(&mut strict).await.unwrap_err().kind(),
-        ErrorKind::Conflict
-    );
+    let mut strict = client.entity_set(set()).page_size(10).pages::<Row>().most_rereads(0);
+    assert_eq!(all_pages(&mut strict).await.unwrap_err().kind(), ErrorKind::Conflict);
 }
 
 #[tokio::test]
 async fn equal_rows_of_a_query_without_key_are_all_handed_out() {
     let values: Vec<i64> = (0..39).map(|n| n / 2).collect();
     let (client, _) = fake::client(move |number, request| {
-        let (skip, top) = (
-            fake::number(request, "$skip").unwrap(),
-            fake::number(request, "$top").unwrap(),
-        );
+        let (skip, top) = (fake::number(request, "$skip").unwrap(), fake::number(request, "$top").unwrap());
         // One foreign row at the front for a while, so that everything is read twice.
-        let shifted: Vec<i64> = if number == 2 {
-            std::iter::once(-1).chain(values.clone()).collect()
-        } else {
-            values.clone()
-        };
+        let shifted: Vec<i64> =
+            if number == 2 { std::iter::once(-1).chain(values.clone()).collect() } else { values.clone() };
         let page: Vec<Value> = shifted
             .iter()
             .enumerate()
@@ -187,9 +137,7 @@ async fn equal_rows_of_a_query_without_key_are_all_handed_out() {
         }
     }
     assert_eq!(pages.rereads(), 1);
-    let wanted: BTreeMap<i64, usize> = (0..20)
-        .map(|value| (value, if value < 19 { 2 } else { 1 }))
-        .collect();
+    let wanted: BTreeMap<i64, usize> = (0..20).map(|value| (value, if value < 19 { 2 } else { 1 })).collect();
     assert_eq!(seen, wanted);
 }
 
@@ -200,10 +148,7 @@ async fn paging_goes_on_where_it_was_after_an_error() {
         if number % 2 == 0 {
             return fake::answer(500, "");
         }
-        let (skip, top) = (
-            fake::number(request, "$skip").unwrap(),
-            fake::number(request, "$top").unwrap(),
-        );
+        let (skip, top) = (fake::number(request, "$skip").unwrap(), fake::number(request, "$top").unwrap());
         fake::rows(&rows.iter().skip(skip).take(top).cloned().collect::<Vec<_>>())
     });
     let client = builder.retry(RetryPolicy::none()).build().unwrap();

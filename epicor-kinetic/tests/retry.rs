@@ -32,21 +32,10 @@ async fn a_read_is_sent_again_after_a_lost_answer() {
 
 #[tokio::test(start_paused = true)]
 async fn a_write_is_never_sent_again_after_a_lost_answer() {
-    for kind in [
-        TransportErrorKind::Interrupted,
-        TransportErrorKind::Timeout,
-        TransportErrorKind::Truncated,
-    ] {
+    for kind in [TransportErrorKind::Interrupted, TransportErrorKind::Timeout, TransportErrorKind::Truncated] {
         let (client, log) = fake::client(move |_, _| Err(TransportError::new(kind)));
-        let error = client
-            .service("Erp.BO.VendorSvc")
-            .call("Update", &json!({ "ds": {} }))
-            .await
-            .unwrap_err();
-        assert_eq!(
-            (error.kind(), error.delivery()),
-            (ErrorKind::Transport, Delivery::Unknown)
-        );
+        let error = client.service("Erp.BO.VendorSvc").call("Update", &json!({ "ds": {} })).await.unwrap_err();
+        assert_eq!((error.kind(), error.delivery()), (ErrorKind::Transport, Delivery::Unknown));
         assert!(error.hint().unwrap().contains("read the record again"));
         assert_eq!((log.len(), error.attempts()), (1, 1));
     }
@@ -55,40 +44,17 @@ async fn a_write_is_never_sent_again_after_a_lost_answer() {
 #[tokio::test(start_paused = true)]
 async fn a_write_that_never_left_is_sent_again() {
     let (client, log) = fake::client(|number, _| {
-        if number == 1 {
-            Err(TransportError::new(TransportErrorKind::Connect))
-        } else {
-            fake::answer(200, "{}")
-        }
+        if number == 1 { Err(TransportError::new(TransportErrorKind::Connect)) } else { fake::answer(200, "{}") }
     });
-    client
-        .service("Erp.BO.VendorSvc")
-        .call("Update", &json!({}))
-        .await
-        .unwrap();
+    client.service("Erp.BO.VendorSvc").call("Update", &json!({})).await.unwrap();
     assert_eq!(log.len(), 2);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_reading_method_is_sent_again_and_so_is_what_the_caller_declares_harmless() {
-    let (client, log) = fake::client(|number, _| {
-        if number % 2 == 1 {
-            lost()
-        } else {
-            fake::answer(200, "{}")
-        }
-    });
-    client
-        .service("Erp.BO.VendorSvc")
-        .read("GetByID", &json!({ "vendorNum": 1 }))
-        .await
-        .unwrap();
-    client
-        .request(Method::POST, "api/v2/efx/EPIC06/L/F")
-        .idempotent()
-        .send()
-        .await
-        .unwrap();
+    let (client, log) = fake::client(|number, _| if number % 2 == 1 { lost() } else { fake::answer(200, "{}") });
+    client.service("Erp.BO.VendorSvc").read("GetByID", &json!({ "vendorNum": 1 })).await.unwrap();
+    client.request(Method::POST, "api/v2/efx/EPIC06/L/F").idempotent().send().await.unwrap();
     assert_eq!(log.len(), 4);
 }
 
@@ -96,15 +62,8 @@ async fn a_reading_method_is_sent_again_and_so_is_what_the_caller_declares_harml
 async fn server_failures_repeat_reads_only() {
     let (client, log) = fake::client(|_, _| fake::answer(502, "<html>bad gateway</html>"));
     let error = read(&client).await.unwrap_err();
-    assert_eq!(
-        (error.kind(), error.attempts(), log.len()),
-        (ErrorKind::Server, 4, 4)
-    );
-    client
-        .service("Erp.BO.VendorSvc")
-        .call("Update", &json!({}))
-        .await
-        .unwrap_err();
+    assert_eq!((error.kind(), error.attempts(), log.len()), (ErrorKind::Server, 4, 4));
+    client.service("Erp.BO.VendorSvc").call("Update", &json!({})).await.unwrap_err();
     assert_eq!(log.len(), 5);
 }
 
@@ -116,17 +75,11 @@ async fn throttling_repeats_everything_after_the_delay_that_was_asked_for() {
                 return fake::answer(200, "{}");
             }
             let mut refused = fake::answer(status, "")?;
-            refused
-                .headers_mut()
-                .insert("retry-after", HeaderValue::from_static("11"));
+            refused.headers_mut().insert("retry-after", HeaderValue::from_static("11"));
             Ok(refused)
         });
         let begun = Instant::now();
-        client
-            .service("Erp.BO.VendorSvc")
-            .call("Update", &json!({}))
-            .await
-            .unwrap();
+        client.service("Erp.BO.VendorSvc").call("Update", &json!({})).await.unwrap();
         assert!(begun.elapsed() >= Duration::from_secs(11));
         assert_eq!(log.len(), 2);
     }
@@ -136,9 +89,7 @@ async fn throttling_repeats_everything_after_the_delay_that_was_asked_for() {
 async fn a_delay_beyond_the_total_is_handed_to_the_caller() {
     let (client, log) = fake::client(|_, _| {
         let mut refused = fake::answer(429, "")?;
-        refused
-            .headers_mut()
-            .insert("retry-after", HeaderValue::from_static("3600"));
+        refused.headers_mut().insert("retry-after", HeaderValue::from_static("3600"));
         Ok(refused)
     });
     let error = read(&client).await.unwrap_err();
@@ -151,18 +102,10 @@ async fn a_delay_beyond_the_total_is_handed_to_the_caller() {
 async fn what_would_fail_again_is_not_repeated() {
     for (status, message, class) in [
         (400, "no", "Ice.Common.BusinessObjectException"),
-        (
-            400,
-            "Could not find a property named 'X' on type 'Erp.Vendor'.",
-            "ODataException",
-        ),
+        (400, "Could not find a property named 'X' on type 'Erp.Vendor'.", "ODataException"),
         (404, "no", "ApiException"),
         (500, "Record not found.", "Ice.Common.RecordNotFoundException"),
-        (
-            500,
-            "Execution Timeout Expired. The timeout period elapsed",
-            "Ice.BLException",
-        ),
+        (500, "Execution Timeout Expired. The timeout period elapsed", "Ice.BLException"),
         (403, "no", "UnauthorizedAccessException"),
     ] {
         let (client, log) = fake::client(move |_, _| fake::failure(status, message, class));
@@ -175,19 +118,11 @@ async fn what_would_fail_again_is_not_repeated() {
 async fn a_full_licence_pool_is_waited_for() {
     let (client, log) = fake::client(|number, _| {
         if number == 1 {
-            return fake::failure(
-                400,
-                "Maximum users exceeded on license type: DefaultUser",
-                "Ice.BLException",
-            );
+            return fake::failure(400, "Maximum users exceeded on license type: DefaultUser", "Ice.BLException");
         }
         fake::answer(200, "{}")
     });
-    client
-        .service("Erp.BO.VendorSvc")
-        .call("Update", &json!({}))
-        .await
-        .unwrap();
+    client.service("Erp.BO.VendorSvc").call("Update", &json!({})).await.unwrap();
     assert_eq!(log.len(), 2);
 }
 
@@ -223,27 +158,16 @@ impl Transport for Slow {
 
 fn slow(transport: &Arc<Slow>) -> epicor_kinetic::ClientBuilder {
     let transport: Arc<dyn Transport> = Arc::<Slow>::clone(transport);
-    Client::builder("https://erp.example.com/live")
-        .company("E")
-        .api_key("k")
-        .basic("u", "p")
-        .transport(transport)
+    Client::builder("https://erp.example.com/live").company("E").api_key("k").basic("u", "p").transport(transport)
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_attempt_ends_when_its_time_is_over() {
     let transport = Arc::new(Slow::default());
-    let client = slow(&transport)
-        .timeout(Duration::from_secs(5))
-        .retry(RetryPolicy::none())
-        .build()
-        .unwrap();
+    let client = slow(&transport).timeout(Duration::from_secs(5)).retry(RetryPolicy::none()).build().unwrap();
     let begun = Instant::now();
     let error = read(&client).await.unwrap_err();
-    assert_eq!(
-        (error.kind(), error.delivery()),
-        (ErrorKind::Transport, Delivery::Unknown)
-    );
+    assert_eq!((error.kind(), error.delivery()), (ErrorKind::Transport, Delivery::Unknown));
     assert_eq!(begun.elapsed(), Duration::from_secs(5));
 }
 
@@ -276,39 +200,25 @@ async fn a_slow_ping_tells_of_the_licence() {
 async fn a_body_that_is_shorter_than_promised_is_no_answer() {
     let (builder, _) = fake::builder(|_, _| {
         let mut cut = fake::answer(200, r#"{"value":[]}"#)?;
-        cut.headers_mut()
-            .insert("content-length", HeaderValue::from_static("4711"));
+        cut.headers_mut().insert("content-length", HeaderValue::from_static("4711"));
         Ok(cut)
     });
-    let error = read(&builder.retry(RetryPolicy::none()).build().unwrap())
-        .await
-        .unwrap_err();
-    assert_eq!(
-        (error.kind(), error.delivery()),
-        (ErrorKind::Transport, Delivery::Unknown)
-    );
+    let error = read(&builder.retry(RetryPolicy::none()).build().unwrap()).await.unwrap_err();
+    assert_eq!((error.kind(), error.delivery()), (ErrorKind::Transport, Delivery::Unknown));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_token_that_expires_between_two_pages_is_replaced_before_it_is_sent() {
     let (builder, log) = fake::builder(|number, request| {
         if request.uri().path().ends_with("/TokenResource.svc/") {
-            return fake::answer(
-                200,
-                format!(r#"{{"AccessToken":"token-{number}","ExpiresIn":"600"}}"#),
-            );
+            return fake::answer(200, format!(r#"{{"AccessToken":"token-{number}","ExpiresIn":"600"}}"#));
         }
         let skip = fake::number(request, "$skip").unwrap();
-        let rows: Vec<_> = (skip..(skip + 3).min(5))
-            .map(|n| json!({ "VendorNum": n }))
-            .collect();
+        let rows: Vec<_> = (skip..(skip + 3).min(5)).map(|n| json!({ "VendorNum": n })).collect();
         fake::rows(&rows)
     });
     let client = builder.token_resource("svc", "CANARY-PASS").build().unwrap();
-    let mut pages = client
-        .entity_set(EntitySet::VENDORS)
-        .page_size(2)
-        .pages::<serde_json::Value>();
+    let mut pages = client.entity_set(EntitySet::VENDORS).page_size(2).pages::<serde_json::Value>();
     let mut read = 0;
     while let Some(page) = pages.next_page().await.unwrap() {
         read += page.items.len();

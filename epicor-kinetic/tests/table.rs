@@ -27,9 +27,7 @@ impl Row {
 pub(crate) type Table = Arc<Mutex<Vec<Row>>>;
 
 pub(crate) fn set() -> EntitySet {
-    EntitySet::new("Erp.BO.TestSvc", "Tests")
-        .unwrap()
-        .with_keys(["A", "B"])
+    EntitySet::new("Erp.BO.TestSvc", "Tests").unwrap().with_keys(["A", "B"])
 }
 
 /// Serves a table that is kept in order, `cap` rows at most, and calls `between` after each answer.
@@ -43,12 +41,7 @@ pub(crate) fn serve(
         let mut rows = table.lock().unwrap();
         let skip = fake::number(request, "$skip").unwrap_or(0);
         let top = fake::number(request, "$top").unwrap_or(100).min(cap);
-        let page: Vec<Value> = matching(&rows, request)
-            .into_iter()
-            .skip(skip)
-            .take(top)
-            .map(Row::json)
-            .collect();
+        let page: Vec<Value> = matching(&rows, request).into_iter().skip(skip).take(top).map(Row::json).collect();
         let mut body = json!({ "value": page });
         if fake::option(request, "$count").is_some() {
             body["@odata.count"] = rows.len().into();
@@ -62,10 +55,7 @@ pub(crate) fn serve(
 
 fn matching(rows: &[Row], request: &Request<Bytes>) -> Vec<Row> {
     let filter = fake::option(request, "$filter");
-    rows.iter()
-        .copied()
-        .filter(|row| filter.as_deref().is_none_or(|filter| holds(filter, *row)))
-        .collect()
+    rows.iter().copied().filter(|row| filter.as_deref().is_none_or(|filter| holds(filter, *row))).collect()
 }
 
 /// An evaluator of comparisons of whole numbers with `and`, `or` and parentheses, written apart from the crate.
@@ -120,8 +110,5 @@ pub(crate) fn table(rows: impl IntoIterator<Item = (i64, i64)>) -> Table {
 }
 
 pub(crate) fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap()
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }

@@ -30,11 +30,7 @@ impl TextColumn {
         let Some(&end) = self.ends.get(row) else {
             return &[];
         };
-        let start = row
-            .checked_sub(1)
-            .and_then(|before| self.ends.get(before))
-            .copied()
-            .unwrap_or(0);
+        let start = row.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or(0);
         self.bytes.get(start as usize..end as usize).unwrap_or_default()
     }
 
@@ -118,10 +114,7 @@ impl ColumnData {
     /// An empty column of a type.
     #[must_use]
     pub fn for_type(kind: ColumnType) -> Self {
-        Self {
-            values: Values::for_type(kind),
-            nulls: Vec::new(),
-        }
+        Self { values: Values::for_type(kind), nulls: Vec::new() }
     }
 
     /// Adds a null.
@@ -188,16 +181,8 @@ impl Batch {
     /// An empty batch.
     #[must_use]
     pub fn empty(schema: Arc<Schema>) -> Self {
-        let columns = schema
-            .columns
-            .iter()
-            .map(|column| ColumnData::for_type(column.kind))
-            .collect();
-        Self {
-            schema,
-            columns,
-            rows: 0,
-        }
+        let columns = schema.columns.iter().map(|column| ColumnData::for_type(column.kind)).collect();
+        Self { schema, columns, rows: 0 }
     }
 
     /// A batch of finished columns.
@@ -207,18 +192,8 @@ impl Batch {
     pub fn from_columns(schema: Arc<Schema>, columns: Vec<ColumnData>) -> Result<Self, Vec<ColumnData>> {
         let rows = columns.first().map_or(0, |column| column.nulls.len());
         let fits = columns.len() == schema.columns.len()
-            && columns
-                .iter()
-                .all(|column| column.nulls.len() == rows && column.values.len() == rows);
-        if fits {
-            Ok(Self {
-                schema,
-                columns,
-                rows,
-            })
-        } else {
-            Err(columns)
-        }
+            && columns.iter().all(|column| column.nulls.len() == rows && column.values.len() == rows);
+        if fits { Ok(Self { schema, columns, rows }) } else { Err(columns) }
     }
 
     /// The schema.

@@ -36,8 +36,8 @@ pub use self::engine::{
     Cause, Disposition, NoProgress, Progress, ProgressEvent, Stage, SyncError, Syncer, SyncerBuilder,
 };
 pub use self::model::{
-    Column, ColumnType, Cursor, DatasetId, DatasetSpec, RefreshTarget, Resolution, RunId, Schema,
-    SourceObject, Target, Track,
+    Column, ColumnType, Cursor, DatasetId, DatasetSpec, RefreshTarget, Resolution, RunId, Schema, SourceObject, Target,
+    Track,
 };
 pub use self::schedule::*;
 pub use self::source::{Source, SourceError, SourceErrorKind, Window};

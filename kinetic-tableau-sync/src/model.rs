@@ -185,10 +185,7 @@ pub struct Schema {
 impl Schema {
     /// The columns that land, with their positions in [`Schema::columns`].
     pub fn landed(&self) -> impl Iterator<Item = (usize, &Column)> {
-        self.columns
-            .iter()
-            .enumerate()
-            .filter(|(_, column)| column.landed)
+        self.columns.iter().enumerate().filter(|(_, column)| column.landed)
     }
 
     /// The key columns, in key order.
@@ -276,24 +273,17 @@ impl Track {
     /// By `SysRevID`, with the default overlap of 5,000 revisions.
     #[must_use]
     pub fn revision() -> Self {
-        Self::Revision {
-            column: "SysRevID".to_owned(),
-            overlap: 5_000,
-        }
+        Self::Revision { column: "SysRevID".to_owned(), overlap: 5_000 }
     }
 
     /// By a stamp column, with an overlap of two minutes (resolution second) or one day (resolution day).
     #[must_use]
     pub fn timestamp(column: impl Into<String>, resolution: Resolution) -> Self {
         let overlap = match resolution {
-            Resolution::Second => Duration::from_secs(120),
-            Resolution::Day => Duration::from_secs(86_400),
+            Resolution::Second => Duration::from_mins(2),
+            Resolution::Day => Duration::from_hours(24),
         };
-        Self::Timestamp {
-            column: column.into(),
-            resolution,
-            overlap,
-        }
+        Self::Timestamp { column: column.into(), resolution, overlap }
     }
 
     /// The column that carries the change.

@@ -63,10 +63,7 @@ impl FromStr for Schedule {
             return Ok(Self::Manual);
         }
         let mut words = text.split_whitespace();
-        if words
-            .next()
-            .is_some_and(|word| word.eq_ignore_ascii_case("every"))
-        {
+        if words.next().is_some_and(|word| word.eq_ignore_ascii_case("every")) {
             let interval = parse_duration(&words.collect::<String>())?;
             if interval < Duration::from_secs(1) {
                 return Err(ScheduleError::new(
@@ -101,15 +98,9 @@ impl CronExpression {
     #[cfg(feature = "cron")]
     fn new(text: &str) -> Result<Self, ScheduleError> {
         let pattern = text.parse::<croner::Cron>().map_err(|error| {
-            ScheduleError::new(format!(
-                "'{text}' is no cron expression: {}",
-                lower_first(&error.to_string())
-            ))
+            ScheduleError::new(format!("'{text}' is no cron expression: {}", lower_first(&error.to_string())))
         })?;
-        let expression = Self {
-            text: text.to_owned(),
-            pattern: Box::new(pattern),
-        };
+        let expression = Self { text: text.to_owned(), pattern: Box::new(pattern) };
         // For instance the 30th of February: better said now than waited for.
         if expression.next_after(DateTime::UNIX_EPOCH).is_none() {
             return Err(ScheduleError::new(format!(
@@ -157,11 +148,7 @@ impl Eq for CronExpression {}
 /// # Errors
 /// When a number has no unit, or there is none at all.
 pub fn parse_duration(text: &str) -> Result<Duration, ScheduleError> {
-    let refuse = || {
-        ScheduleError::new(format!(
-            "'{text}' is no length of time; write it as 90s, 15m, 1h30m or 2d"
-        ))
-    };
+    let refuse = || ScheduleError::new(format!("'{text}' is no length of time; write it as 90s, 15m, 1h30m or 2d"));
     let mut seconds = 0_u64;
     let mut rest = text.trim();
     if rest.is_empty() {
@@ -170,9 +157,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, ScheduleError> {
     while !rest.is_empty() {
         let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(refuse)?;
         let (number, tail) = rest.split_at(digits);
-        let letters = tail
-            .find(|c: char| !c.is_ascii_alphabetic())
-            .unwrap_or(tail.len());
+        let letters = tail.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(tail.len());
         let (unit, tail) = tail.split_at(letters);
         let unit = match unit {
             "s" | "sec" | "second" | "seconds" => 1,
@@ -182,10 +167,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, ScheduleError> {
             _ => return Err(refuse()),
         };
         let number: u64 = number.parse().map_err(|_| refuse())?;
-        seconds = number
-            .checked_mul(unit)
-            .and_then(|more| seconds.checked_add(more))
-            .ok_or_else(refuse)?;
+        seconds = number.checked_mul(unit).and_then(|more| seconds.checked_add(more)).ok_or_else(refuse)?;
         rest = tail.trim_start();
     }
     Ok(Duration::from_secs(seconds))
@@ -208,9 +190,7 @@ fn write_duration(f: &mut fmt::Formatter<'_>, duration: Duration) -> fmt::Result
 #[cfg(feature = "cron")]
 fn lower_first(text: &str) -> String {
     let mut letters = text.trim_end_matches('.').chars();
-    letters
-        .next()
-        .map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
+    letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
 }
 
 /// Why a text is no schedule.
@@ -222,9 +202,7 @@ pub struct ScheduleError {
 
 impl ScheduleError {
     fn new(message: impl Into<String>) -> Self {
-        Self {
-            message: message.into(),
-        }
+        Self { message: message.into() }
     }
 }
 
@@ -251,10 +229,7 @@ mod tests {
             assert_eq!(schedule.to_string().parse::<Schedule>().unwrap(), schedule);
         }
         let schedule: Schedule = "every 15m".parse().unwrap();
-        assert_eq!(
-            schedule.next_after(at("2026-11-23T10:00:00Z")),
-            Some(at("2026-11-23T10:15:00Z"))
-        );
+        assert_eq!(schedule.next_after(at("2026-11-23T10:00:00Z")), Some(at("2026-11-23T10:15:00Z")));
     }
 
     #[test]
@@ -266,17 +241,9 @@ mod tests {
 
     #[test]
     fn what_is_no_schedule_is_refused() {
-        for text in [
-            "",
-            "often",
-            "every",
-            "every 15",
-            "every m",
-            "every 0s",
-            "every 5 fortnights",
-            "every -5m",
-            "1 2 3",
-        ] {
+        for text in
+            ["", "often", "every", "every 15", "every m", "every 0s", "every 5 fortnights", "every -5m", "1 2 3"]
+        {
             assert!(text.parse::<Schedule>().is_err(), "{text:?} was taken");
         }
         assert!(parse_duration("99999999999999999999d").is_err());
@@ -288,14 +255,8 @@ mod tests {
     fn cron_expressions_are_evaluated_in_utc() {
         let schedule: Schedule = "30 6 * * 1-5".parse().unwrap();
         // The 21st of November 2026 is a Saturday.
-        assert_eq!(
-            schedule.next_after(at("2026-11-21T00:00:00Z")),
-            Some(at("2026-11-23T06:30:00Z"))
-        );
-        assert_eq!(
-            schedule.next_after(at("2026-11-23T06:30:00Z")),
-            Some(at("2026-11-24T06:30:00Z"))
-        );
+        assert_eq!(schedule.next_after(at("2026-11-21T00:00:00Z")), Some(at("2026-11-23T06:30:00Z")));
+        assert_eq!(schedule.next_after(at("2026-11-23T06:30:00Z")), Some(at("2026-11-24T06:30:00Z")));
         assert_eq!(schedule.to_string(), "30 6 * * 1-5");
         assert_eq!(schedule.to_string().parse::<Schedule>().unwrap(), schedule);
     }

@@ -96,12 +96,7 @@ pub struct SourceError {
 impl SourceError {
     /// A failure with a one-line message that names cause and place, never a secret or a row's content.
     pub fn new(kind: SourceErrorKind, message: impl Into<String>) -> Self {
-        Self {
-            kind,
-            message: message.into(),
-            hint: None,
-            cause: None,
-        }
+        Self { kind, message: message.into(), hint: None, cause: None }
     }
 
     /// Adds what the operator should do next.

@@ -27,7 +27,7 @@ async fn sqlite_keeps_the_promises_of_a_store() {
     conformance::audit_store(|| Arc::new(SqliteStore::open(next()).unwrap())).await;
 }
 
-const TTL: Duration = Duration::from_secs(60);
+const TTL: Duration = Duration::from_mins(1);
 
 #[tokio::test]
 async fn a_file_is_worked_on_by_one_process_and_free_when_that_has_gone() {
@@ -49,10 +49,7 @@ async fn a_file_is_worked_on_by_one_process_and_free_when_that_has_gone() {
     drop(one);
     let taken = other.lease(&"a".into(), "second worker", TTL).await.unwrap();
     assert!(taken.fence > held.fence);
-    let late = other
-        .store(&held, Some(version), &Checkpoint::default())
-        .await
-        .unwrap_err();
+    let late = other.store(&held, Some(version), &Checkpoint::default()).await.unwrap_err();
     assert_eq!(late.kind(), StateErrorKind::Leased);
 }
 
@@ -60,23 +57,14 @@ async fn a_file_is_worked_on_by_one_process_and_free_when_that_has_gone() {
 async fn what_was_written_is_there_after_opening_again() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("s.db");
-    let checkpoint = Checkpoint {
-        cursor: Some(Cursor::new("7")),
-        failures: 3,
-        ..Checkpoint::default()
-    };
+    let checkpoint = Checkpoint { cursor: Some(Cursor::new("7")), failures: 3, ..Checkpoint::default() };
     {
         let store = SqliteStore::open(&path).unwrap();
         let lease = store.lease(&"a".into(), "w", TTL).await.unwrap();
         store.store(&lease, None, &checkpoint).await.unwrap();
         store.release(&lease).await.unwrap();
     }
-    let found = SqliteStore::open(&path)
-        .unwrap()
-        .load(&"a".into())
-        .await
-        .unwrap()
-        .unwrap();
+    let found = SqliteStore::open(&path).unwrap().load(&"a".into()).await.unwrap().unwrap();
     assert_eq!((found.version, found.checkpoint), (1, checkpoint));
 }
 
@@ -87,38 +75,22 @@ async fn the_file_is_for_its_owner_only() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("s.db");
     SqliteStore::open(&path).unwrap();
-    assert_eq!(
-        std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-        0o600
-    );
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
 }
 
 #[tokio::test]
 async fn foreign_and_later_files_are_refused_by_name() {
     let directory = tempfile::tempdir().unwrap();
     let text = directory.path().join("text.db");
-    std::fs::write(
-        &text,
-        "this is a text file, long enough to be taken for anything but an empty one",
-    )
-    .unwrap();
-    assert_eq!(
-        SqliteStore::open(&text).unwrap_err().kind(),
-        StateErrorKind::Corrupt
-    );
+    std::fs::write(&text, "this is a text file, long enough to be taken for anything but an empty one").unwrap();
+    assert_eq!(SqliteStore::open(&text).unwrap_err().kind(), StateErrorKind::Corrupt);
     let other = directory.path().join("other.db");
-    rusqlite::Connection::open(&other)
-        .unwrap()
-        .execute_batch("CREATE TABLE t (x)")
-        .unwrap();
+    rusqlite::Connection::open(&other).unwrap().execute_batch("CREATE TABLE t (x)").unwrap();
     let error = SqliteStore::open(&other).unwrap_err();
     assert!(error.to_string().contains("another program"), "{error}");
     let later = directory.path().join("later.db");
     drop(SqliteStore::open(&later).unwrap());
-    rusqlite::Connection::open(&later)
-        .unwrap()
-        .pragma_update(None, "user_version", 99)
-        .unwrap();
+    rusqlite::Connection::open(&later).unwrap().pragma_update(None, "user_version", 99).unwrap();
     let error = SqliteStore::open(&later).unwrap_err();
     assert!(error.to_string().contains("later version"), "{error}");
     let error = SqliteStore::open(directory.path().join("no").join("such.db")).unwrap_err();
@@ -130,16 +102,8 @@ async fn foreign_and_later_files_are_refused_by_name() {
 async fn trail(path: &Path) {
     let store = SqliteStore::open(path).unwrap();
     for nth in 0..4 {
-        let event = AuditEvent::Failed {
-            stage: "read".to_owned(),
-            message: format!("message {nth}"),
-        };
-        let entry = AuditEntry {
-            dataset: "a".into(),
-            run: RunId::new("r"),
-            at: chrono::Utc::now(),
-            event,
-        };
+        let event = AuditEvent::Failed { stage: "read".to_owned(), message: format!("message {nth}") };
+        let entry = AuditEntry { dataset: "a".into(), run: RunId::new("r"), at: chrono::Utc::now(), event };
         store.record(entry).await.unwrap();
     }
 }
@@ -147,20 +111,14 @@ async fn trail(path: &Path) {
 #[tokio::test]
 async fn whatever_is_altered_in_the_trail_is_found_at_its_place() {
     let cases = [
-        (
-            "UPDATE audit SET body = replace(body, 'message 1', 'message 9') WHERE sequence = 2",
-            Some(2),
-        ),
+        ("UPDATE audit SET body = replace(body, 'message 1', 'message 9') WHERE sequence = 2", Some(2)),
         (
             "UPDATE audit SET body = CAST(replace(CAST(body AS TEXT), 'message 1', 'message 9') AS BLOB) WHERE sequence = 2",
             Some(2),
         ),
         ("UPDATE audit SET hash = zeroblob(32) WHERE sequence = 3", Some(3)),
         ("DELETE FROM audit WHERE sequence = 2", Some(2)),
-        (
-            "UPDATE audit SET body = (SELECT body FROM audit b WHERE b.sequence = 1) WHERE sequence = 4",
-            Some(4),
-        ),
+        ("UPDATE audit SET body = (SELECT body FROM audit b WHERE b.sequence = 1) WHERE sequence = 4", Some(4)),
         ("UPDATE audit SET kind = 1 WHERE sequence = 1", Some(1)),
         // Only the head tells that the end was cut off.
         ("DELETE FROM audit WHERE sequence = 4", None),

@@ -5,11 +5,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use crate::error::{Error, Result};
 
 /// Kept as they are everywhere: the unreserved characters.
-const STRICT: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
+const STRICT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Ids of uploads hold colons, which are harmless in a path and expected there as they are (observed).
 const SEGMENT: &AsciiSet = &STRICT.remove(b':');
@@ -37,11 +33,7 @@ pub(crate) fn value(text: &str) -> String {
 /// (Tableau REST API reference, Filtering and Sorting).
 pub(crate) fn expression(text: &str) -> String {
     let reserved = |c: char| "!#$'()*+/;=?@[]".contains(c);
-    if text.contains(reserved) {
-        value(text)
-    } else {
-        utf8_percent_encode(text, DELIMITED).to_string()
-    }
+    if text.contains(reserved) { value(text) } else { utf8_percent_encode(text, DELIMITED).to_string() }
 }
 
 #[cfg(test)]

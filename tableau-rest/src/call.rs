@@ -46,12 +46,7 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    pub(crate) fn new(
-        operation: impl Into<String>,
-        method: Method,
-        scope: Scope,
-        segments: &[&str],
-    ) -> Result<Self> {
+    pub(crate) fn new(operation: impl Into<String>, method: Method, scope: Scope, segments: &[&str]) -> Result<Self> {
         let operation = operation.into();
         let mut path = String::new();
         for segment in segments {
@@ -173,9 +168,9 @@ impl Answer {
         }
         match (error.line(), error.column()) {
             (0, _) => self.unfit("the answer lacks a field that belongs there"),
-            (line, column) => self.unfit(format!(
-                "the answer is not the expected JSON at line {line}, column {column}"
-            )),
+            (line, column) => {
+                self.unfit(format!("the answer is not the expected JSON at line {line}, column {column}"))
+            }
         }
     }
 }
@@ -183,9 +178,7 @@ impl Answer {
 /// For errors that mean the thing asked for is gone, which is what a repeated deletion wants.
 pub(crate) fn gone_is_fine<T: Default>(result: Result<T>) -> Result<T> {
     match result {
-        Err(error)
-            if error.kind() == ErrorKind::NotFound && error.attempts() > 1 && error.fate() == Fate::Final =>
-        {
+        Err(error) if error.kind() == ErrorKind::NotFound && error.attempts() > 1 && error.fate() == Fate::Final => {
             Ok(T::default())
         }
         other => other,

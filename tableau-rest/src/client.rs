@@ -160,11 +160,8 @@ impl Client {
                 Err(error) => return Err(error),
             }
         }
-        let error =
-            unknown.unwrap_or_else(|| Error::config("read server info", "there is no version to ask for"));
-        Err(error
-            .with_kind(ErrorKind::Config)
-            .with_hint("check the server address: no Tableau server answers there"))
+        let error = unknown.unwrap_or_else(|| Error::config("read server info", "there is no version to ask for"));
+        Err(error.with_kind(ErrorKind::Config).with_hint("check the server address: no Tableau server answers there"))
     }
 
     /// The version of the interface in use: the one asked for, or the server's if that is lower.
@@ -173,9 +170,7 @@ impl Client {
     /// As [`Client::server_info`].
     pub async fn api_version(&self) -> Result<ApiVersion> {
         let found = self.shared.negotiated.get_or_try_init(|| async {
-            self.server_info()
-                .await
-                .map(|info| info.rest_api_version.min(self.shared.wanted))
+            self.server_info().await.map(|info| info.rest_api_version.min(self.shared.wanted))
         });
         found.await.copied()
     }
@@ -183,13 +178,7 @@ impl Client {
     /// The session, signed in if need be. Boxed, since signing in sends a request itself.
     fn live(&self, again: bool) -> BoxFuture<'_, Result<Arc<Live>>> {
         let shared = &self.shared;
-        async move {
-            shared
-                .session
-                .live(shared.idle_limit, again, self.sign_in_now().boxed())
-                .await
-        }
-        .boxed()
+        async move { shared.session.live(shared.idle_limit, again, self.sign_in_now().boxed()).await }.boxed()
     }
 
     async fn sign_in_now(&self) -> Result<Live> {
@@ -220,11 +209,9 @@ impl Client {
             let live = match (&fixed, call.scope) {
                 (Some(live), _) => Some(Arc::clone(live)),
                 (None, Scope::Open(_)) => None,
-                (None, Scope::Site | Scope::Server) => Some(
-                    self.live(false)
-                        .await
-                        .map_err(|error| error.before(&call.operation))?,
-                ),
+                (None, Scope::Site | Scope::Server) => {
+                    Some(self.live(false).await.map_err(|error| error.before(&call.operation))?)
+                }
             };
             let error = match self.attempt(call, live.as_deref()).await {
                 Ok(mut answer) => {
@@ -247,11 +234,7 @@ impl Client {
                 trace::session_lost();
                 continue;
             }
-            match self
-                .shared
-                .retry
-                .delay(&error, call.idempotent, attempts, begun.elapsed())
-            {
+            match self.shared.retry.delay(&error, call.idempotent, attempts, begun.elapsed()) {
                 Some(delay) => tokio::time::sleep(delay).await,
                 None if call.idempotent => return Err(error.with_attempts(attempts)),
                 None => return Err(error.with_attempts(attempts).for_unrepeatable()),
@@ -273,18 +256,11 @@ impl Client {
     async fn attempt(&self, call: &Call, live: Option<&Live>) -> Result<Answer> {
         let version = match call.scope {
             Scope::Open(Some(version)) => version,
-            _ => self
-                .negotiated()
-                .await
-                .map_err(|error| error.before(&call.operation))?,
+            _ => self.negotiated().await.map_err(|error| error.before(&call.operation))?,
         };
         let request = self.assemble(call, version, live)?;
         let sent = request.headers().clone();
-        let limit = if call.long {
-            self.shared.transfer_timeout
-        } else {
-            self.shared.timeout
-        };
+        let limit = if call.long { self.shared.transfer_timeout } else { self.shared.timeout };
         let fail = |error: TransportError| Error::transport(call.operation.clone(), error);
         let whole = async {
             let answer = self.shared.transport.send(request).await?;
@@ -302,29 +278,12 @@ impl Client {
             .map_err(fail)?;
         if head.status.is_success() {
             let (operation, idempotent) = (call.operation.clone(), call.idempotent);
-            return Ok(Answer {
-                operation,
-                idempotent,
-                attempts: 1,
-                head,
-                body,
-                stream,
-            });
+            return Ok(Answer { operation, idempotent, attempts: 1, head, body, stream });
         }
         let mut scrubber: Scrubber = self.shared.credentials.scrubber();
         scrubber.add_headers(&sent);
-        let error = Error::response(
-            call.operation.clone(),
-            head.status,
-            &head.headers,
-            &body,
-            &scrubber,
-        );
-        Err(if head.status.is_redirection() {
-            self.redirected(error, &head.headers)
-        } else {
-            error
-        })
+        let error = Error::response(call.operation.clone(), head.status, &head.headers, &body, &scrubber);
+        Err(if head.status.is_redirection() { self.redirected(error, &head.headers) } else { error })
     }
 
     /// Boxed, since asking for the version sends a request itself.
@@ -337,10 +296,7 @@ impl Client {
             .get(LOCATION)
             .and_then(|location| location.to_str().ok())
             .and_then(|location| self.shared.base.join(location).ok());
-        match target
-            .as_ref()
-            .and_then(|target| Some((target.scheme(), target.host_str()?)))
-        {
+        match target.as_ref().and_then(|target| Some((target.scheme(), target.host_str()?))) {
             Some((scheme, host)) => error.with_hint(format!(
                 "the server points to {scheme}://{host}; use that as server address, if it is the right one"
             )),
@@ -352,10 +308,7 @@ impl Client {
         let mut address = format!("{}api/{version}/", self.shared.base);
         if let (Scope::Site, Some(live)) = (call.scope, live) {
             address.push_str("sites/");
-            address.push_str(&crate::address::segment(
-                &call.operation,
-                live.session.site_id.as_str(),
-            )?);
+            address.push_str(&crate::address::segment(&call.operation, live.session.site_id.as_str())?);
             address.push('/');
         }
         address.push_str(&call.path);
@@ -364,10 +317,7 @@ impl Client {
             address.push_str(&call.query);
         }
         let uri: Uri = address.parse().map_err(|_| {
-            Error::config(
-                call.operation.clone(),
-                "the address is too long or malformed; shorten the filter",
-            )
+            Error::config(call.operation.clone(), "the address is too long or malformed; shorten the filter")
         })?;
         let mut request = Request::new(call.body.clone());
         *request.method_mut() = call.method.clone();
@@ -375,10 +325,7 @@ impl Client {
         let headers = request.headers_mut();
         headers.clone_from(&call.headers);
         headers.insert(ACCEPT, call.accept.clone());
-        headers.insert(
-            USER_AGENT,
-            HeaderValue::from_static(concat!("tableau-rest/", env!("CARGO_PKG_VERSION"))),
-        );
+        headers.insert(USER_AGENT, HeaderValue::from_static(concat!("tableau-rest/", env!("CARGO_PKG_VERSION"))));
         if call.body.is_empty() && matches!(call.method, Method::POST | Method::PUT | Method::PATCH) {
             headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
@@ -398,14 +345,10 @@ fn complete(call: &Call, answer: Parts) -> Result<Parts, TransportError> {
         || stream.is_some()
         || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
         || head.headers.contains_key(http::header::CONTENT_ENCODING);
-    let promised = head
-        .headers
-        .get(CONTENT_LENGTH)
-        .and_then(|length| length.to_str().ok()?.trim().parse::<usize>().ok());
+    let promised =
+        head.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.trim().parse::<usize>().ok());
     match promised {
-        Some(length) if !bodiless && length != body.len() => {
-            Err(TransportError::new(TransportErrorKind::Truncated))
-        }
+        Some(length) if !bodiless && length != body.len() => Err(TransportError::new(TransportErrorKind::Truncated)),
         _ => Ok(answer),
     }
 }
@@ -413,10 +356,7 @@ fn complete(call: &Call, answer: Parts) -> Result<Parts, TransportError> {
 impl Client {
     /// Refuses what the server is too old for, before anything is sent.
     pub(crate) async fn require(&self, operation: &str, least: ApiVersion) -> Result<()> {
-        let version = self
-            .api_version()
-            .await
-            .map_err(|error| error.before(operation))?;
+        let version = self.api_version().await.map_err(|error| error.before(operation))?;
         if version >= least {
             return Ok(());
         }

@@ -69,20 +69,15 @@ impl ClientBuilder {
     /// Signs in with a personal access token. It has one session at a time: all clients of this process that use it
     /// share one, and another process that signs in with it ends ours. Use a token of its own for each process.
     pub fn personal_access_token(mut self, name: impl Into<String>, secret: impl Into<String>) -> Self {
-        self.credentials = Some(Credentials::PersonalAccessToken {
-            name: name.into(),
-            secret: SecretString::from(secret.into()),
-        });
+        self.credentials =
+            Some(Credentials::PersonalAccessToken { name: name.into(), secret: SecretString::from(secret.into()) });
         self
     }
 
     /// Signs in with user name and password. Cloud refuses them where multi-factor sign-in is required.
     pub fn password(mut self, user: impl Into<String>, password: impl Into<String>) -> Self {
         let password = SecretString::from(password.into());
-        self.credentials = Some(Credentials::Password {
-            user: user.into(),
-            password,
-        });
+        self.credentials = Some(Credentials::Password { user: user.into(), password });
         self
     }
 
@@ -162,9 +157,7 @@ impl ClientBuilder {
         let base = base(&self.server_url, self.allow_http)?;
         let site = self.site.trim();
         if site.contains(['/', '?', '#', '\\']) || site.chars().any(char::is_control) {
-            return refuse(
-                "the site is no content url; it is the one word behind /site/ in the address of its pages",
-            );
+            return refuse("the site is no content url; it is the one word behind /site/ in the address of its pages");
         }
         let Some(credentials) = self.credentials else {
             return refuse("the credentials are missing; set a personal access token, a password or a jwt");
@@ -206,9 +199,7 @@ impl ClientBuilder {
             retry: self.retry,
             chunk_size: self.chunk_size,
         };
-        Ok(Client {
-            shared: Arc::new(shared),
-        })
+        Ok(Client { shared: Arc::new(shared) })
     }
 }
 
@@ -221,10 +212,7 @@ fn default_transport() -> Result<Arc<dyn Transport>> {
 
 #[cfg(not(feature = "reqwest"))]
 fn default_transport() -> Result<Arc<dyn Transport>> {
-    Err(Error::config(
-        OPERATION,
-        "there is no transport; set one, or turn on the feature `reqwest`",
-    ))
+    Err(Error::config(OPERATION, "there is no transport; set one, or turn on the feature `reqwest`"))
 }
 
 /// An address that credentials may be sent to. The text itself never goes into the error: it may hold a password.
@@ -254,11 +242,7 @@ fn base(text: &str, allow_http: bool) -> Result<Url> {
         return refuse("goes too deep; leave out everything behind the host, and set the site apart from it");
     }
     let path = url.path().trim_end_matches('/').to_owned();
-    if path
-        .to_ascii_lowercase()
-        .split('/')
-        .any(|part| matches!(part, "api" | "t" | "site" | "views"))
-    {
+    if path.to_ascii_lowercase().split('/').any(|part| matches!(part, "api" | "t" | "site" | "views")) {
         return refuse("goes too deep; leave out everything behind the host, and set the site apart from it");
     }
     url.set_path(&format!("{path}/"));
@@ -315,13 +299,7 @@ mod tests {
             assert_eq!(error.kind(), ErrorKind::Config, "{bad}");
             assert!(!format!("{error} {error:?}").contains("canary"), "{bad}");
         }
-        assert!(
-            Client::builder("http://h")
-                .allow_http(true)
-                .password("u", "p")
-                .build()
-                .is_ok()
-        );
+        assert!(Client::builder("http://h").allow_http(true).password("u", "p").build().is_ok());
     }
 
     #[test]
@@ -329,9 +307,7 @@ mod tests {
         let builder = || Client::builder("https://h").password("u", "p");
         let kinds = [
             Client::builder("https://h").build(),
-            Client::builder("https://h")
-                .personal_access_token("name", " ")
-                .build(),
+            Client::builder("https://h").personal_access_token("name", " ").build(),
             builder().site("a/b").build(),
             builder().api_version("three").build(),
             builder().chunk_size(0).build(),

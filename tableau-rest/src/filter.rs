@@ -51,10 +51,7 @@ impl Filter {
     pub fn new(field: &str, operator: Operator, value: &str) -> Result<Self> {
         let name = !field.is_empty() && field.chars().all(|c| c.is_ascii_alphanumeric());
         if !name {
-            return Err(Error::config(
-                "filter",
-                "the field of a filter is one word; check its spelling",
-            ));
+            return Err(Error::config("filter", "the field of a filter is one word; check its spelling"));
         }
         if !Self::can_hold(value) {
             return Err(Error::config(
@@ -62,9 +59,7 @@ impl Filter {
                 "a filter cannot hold commas or ampersands; list without it and choose afterwards",
             ));
         }
-        Ok(Self {
-            expression: format!("{field}:{}:{value}", operator.as_str()),
-        })
+        Ok(Self { expression: format!("{field}:{}:{value}", operator.as_str()) })
     }
 
     /// `field` equals `value`.
@@ -81,11 +76,7 @@ impl Filter {
     }
 
     pub(crate) fn join(filters: &[Self]) -> String {
-        filters
-            .iter()
-            .map(|filter| filter.expression.as_str())
-            .collect::<Vec<_>>()
-            .join(",")
+        filters.iter().map(|filter| filter.expression.as_str()).collect::<Vec<_>>().join(",")
     }
 }
 
@@ -111,26 +102,17 @@ impl Sort {
     /// [`ErrorKind::Config`](crate::ErrorKind::Config) when the field is not one word.
     pub fn by(field: &str, direction: Direction) -> Result<Self> {
         if field.is_empty() || !field.chars().all(|c| c.is_ascii_alphanumeric()) {
-            return Err(Error::config(
-                "sort",
-                "the field of a sort is one word; check its spelling",
-            ));
+            return Err(Error::config("sort", "the field of a sort is one word; check its spelling"));
         }
         let direction = match direction {
             Direction::Ascending => "asc",
             Direction::Descending => "desc",
         };
-        Ok(Self {
-            expression: format!("{field}:{direction}"),
-        })
+        Ok(Self { expression: format!("{field}:{direction}") })
     }
 
     pub(crate) fn join(sorts: &[Self]) -> String {
-        sorts
-            .iter()
-            .map(|sort| sort.expression.as_str())
-            .collect::<Vec<_>>()
-            .join(",")
+        sorts.iter().map(|sort| sort.expression.as_str()).collect::<Vec<_>>().join(",")
     }
 }
 
@@ -140,18 +122,12 @@ mod tests {
 
     #[test]
     fn conditions_are_joined_and_values_that_cannot_travel_are_refused() {
-        let filters = [
-            Filter::equal("name", "A: b").unwrap(),
-            Filter::new("size", Operator::AtLeast, "5").unwrap(),
-        ];
+        let filters = [Filter::equal("name", "A: b").unwrap(), Filter::new("size", Operator::AtLeast, "5").unwrap()];
         assert_eq!(Filter::join(&filters), "name:eq:A: b,size:gte:5");
         for value in ["a,b", "a&b", "", "a\nb"] {
             assert!(Filter::equal("name", value).is_err(), "{value:?}");
         }
         assert!(Filter::equal("name:eq:x,type", "y").is_err());
-        assert_eq!(
-            Sort::join(&[Sort::by("createdAt", Direction::Descending).unwrap()]),
-            "createdAt:desc"
-        );
+        assert_eq!(Sort::join(&[Sort::by("createdAt", Direction::Descending).unwrap()]), "createdAt:desc");
     }
 }

@@ -29,15 +29,13 @@ mod xml;
 pub use client::Client;
 pub use config::ClientBuilder;
 pub use datasources::{
-    Action, Column, Condition, Connection, Constant, Datasource, Datasources, Download, Operand, Owner,
-    ProjectRef, PublishRequest, Published, Refresh, Table, UPDATE_DATA_LIMIT, UpdateData, source, target,
+    Action, Column, Condition, Connection, Constant, Datasource, Datasources, Download, Operand, Owner, ProjectRef,
+    PublishRequest, Published, Refresh, Table, UPDATE_DATA_LIMIT, UpdateData, source, target,
 };
 pub use error::{Delivery, Error, ErrorKind, Result};
 pub use filter::{Direction, Filter, Operator, Sort};
 pub use ids::{ConnectionId, DatasourceId, JobId, ProjectId, SiteId, TaskId, UploadId, UserId, WorkbookId};
-pub use jobs::{
-    FinishCode, JobHandle, JobOutcome, JobState, JobStatus, Jobs, StatusNote, UnknownReason, WaitPolicy,
-};
+pub use jobs::{FinishCode, JobHandle, JobOutcome, JobState, JobStatus, Jobs, StatusNote, UnknownReason, WaitPolicy};
 pub use paging::{Listed, Listing, Page};
 pub use projects::{Project, Projects};
 pub use raw::{RequestBuilder, Response};

@@ -53,8 +53,5 @@ pub(crate) async fn assemble(payload: &str, file: Option<FilePart<'_>>) -> Resul
         body.extend_from_slice(b"\r\n");
     }
     body.extend_from_slice(format!("--{boundary}--\r\n").as_bytes());
-    Ok(Multipart {
-        kind,
-        body: Bytes::from(body),
-    })
+    Ok(Multipart { kind, body: Bytes::from(body) })
 }

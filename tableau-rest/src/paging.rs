@@ -58,13 +58,7 @@ pub struct Listing<T> {
 
 impl<T: Listed> Listing<T> {
     pub(crate) fn new(client: Client) -> Self {
-        Self {
-            client,
-            filters: Vec::new(),
-            sorts: Vec::new(),
-            page_size: LARGEST_PAGE,
-            item: PhantomData,
-        }
+        Self { client, filters: Vec::new(), sorts: Vec::new(), page_size: LARGEST_PAGE, item: PhantomData }
     }
 
     /// Adds a condition.
@@ -103,11 +97,7 @@ impl<T: Listed> Listing<T> {
         let answer = match self.client.run(&call).await {
             // The server calls a page behind the last one an error.
             Err(error) if number > 1 && error.code() == Some("400006") => {
-                return Ok(Page {
-                    items: Vec::new(),
-                    number,
-                    total: None,
-                });
+                return Ok(Page { items: Vec::new(), number, total: None });
             }
             other => other?,
         };
@@ -119,9 +109,7 @@ impl<T: Listed> Listing<T> {
             .into_iter()
             .map(|entry| answer.read(entry.clone()))
             .collect::<Result<Vec<T>>>()?;
-        let total = value
-            .get("pagination")
-            .and_then(|pagination| wire::count(pagination.get("totalAvailable")));
+        let total = value.get("pagination").and_then(|pagination| wire::count(pagination.get("totalAvailable")));
         Ok(Page { items, number, total })
     }
 
@@ -145,10 +133,7 @@ impl<T: Listed> Listing<T> {
 
     /// The entries, one after the other.
     pub fn stream(self) -> BoxStream<'static, Result<T>> {
-        self.pages()
-            .map_ok(|page| stream::iter(VecDeque::from(page.items).into_iter().map(Ok)))
-            .try_flatten()
-            .boxed()
+        self.pages().map_ok(|page| stream::iter(VecDeque::from(page.items).into_iter().map(Ok))).try_flatten().boxed()
     }
 
     /// All entries.

@@ -81,10 +81,7 @@ impl Projects {
     pub async fn find_path(&self, path: &[&str]) -> Result<Option<Project>> {
         let mut found: Option<Project> = None;
         for name in checked(path)? {
-            match self
-                .child(found.as_ref().map(|project| &project.id), name)
-                .await?
-            {
+            match self.child(found.as_ref().map(|project| &project.id), name).await? {
                 Some(project) => found = Some(project),
                 None => return Ok(None),
             }
@@ -99,17 +96,14 @@ impl Projects {
     /// With delivery [`Unknown`](Delivery::Unknown) it may have been made all the same.
     pub async fn create(&self, name: &str, parent: Option<&ProjectId>) -> Result<Project> {
         if name.trim().is_empty() {
-            return Err(Error::config(
-                "create project",
-                "the name of the project is empty",
-            ));
+            return Err(Error::config("create project", "the name of the project is empty"));
         }
         let mut project = json!({ "name": name });
         if let (Some(parent), Some(fields)) = (parent, project.as_object_mut()) {
             fields.insert("parentProjectId".to_owned(), parent.as_str().into());
         }
-        let call = Call::new("create project", Method::POST, Scope::Site, &["projects"])?
-            .json(&json!({ "project": project }));
+        let call =
+            Call::new("create project", Method::POST, Scope::Site, &["projects"])?.json(&json!({ "project": project }));
         self.client.run(&call).await?.member("project")
     }
 
@@ -149,9 +143,8 @@ impl Projects {
             }
         }
         Err(if made {
-            error.with_hint(
-                "it is not visible to this user, or is written in other letters; check name and permissions",
-            )
+            error
+                .with_hint("it is not visible to this user, or is written in other letters; check name and permissions")
         } else {
             error
         })
@@ -185,10 +178,7 @@ impl Projects {
 
 fn checked<'a, 'b>(path: &'a [&'b str]) -> Result<&'a [&'b str]> {
     if path.is_empty() || path.iter().any(|name| name.trim().is_empty()) {
-        return Err(Error::config(
-            "find project",
-            "the path of the project is empty or has an empty name in it",
-        ));
+        return Err(Error::config("find project", "the path of the project is empty or has an empty name in it"));
     }
     Ok(path)
 }

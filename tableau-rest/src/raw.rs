@@ -22,25 +22,14 @@ pub struct RequestBuilder {
 
 impl RequestBuilder {
     pub(crate) fn new(client: Client, method: Method, path: String) -> Self {
-        Self {
-            client,
-            method,
-            path,
-            body: Ok(None),
-            idempotent: None,
-        }
+        Self { client, method, path, body: Ok(None), idempotent: None }
     }
 
     /// A JSON body.
     pub fn json(mut self, body: &impl Serialize) -> Self {
         self.body = serde_json::to_vec(body)
             .map(|body| Some((JSON, Bytes::from(body))))
-            .map_err(|_| {
-                Error::config(
-                    "call Tableau",
-                    "the body cannot be written as JSON; check its type",
-                )
-            });
+            .map_err(|_| Error::config("call Tableau", "the body cannot be written as JSON; check its type"));
         self
     }
 
@@ -69,10 +58,7 @@ impl RequestBuilder {
             plain == "." || plain == ".."
         });
         if leads_out || path.contains(['\\', '#']) || path.contains("://") {
-            return Err(Error::config(
-                "call Tableau",
-                "the path leads out of the site; give it relative to the site",
-            ));
+            return Err(Error::config("call Tableau", "the path leads out of the site; give it relative to the site"));
         }
         let mut call = Call::new(format!("call {path}"), self.method, Scope::Site, &[])?;
         path.clone_into(&mut call.path);

@@ -38,10 +38,7 @@ impl RetryPolicy {
     /// One attempt only.
     #[must_use]
     pub fn none() -> Self {
-        Self {
-            attempts: 1,
-            ..Self::default()
-        }
+        Self { attempts: 1, ..Self::default() }
     }
 
     /// At most this many attempts in all; 0 counts as 1.
@@ -74,21 +71,12 @@ impl RetryPolicy {
     }
 
     /// The delay before the next attempt, or `None` when the error is to be returned.
-    pub(crate) fn delay(
-        &self,
-        error: &Error,
-        idempotent: bool,
-        attempts: u32,
-        elapsed: Duration,
-    ) -> Option<Duration> {
+    pub(crate) fn delay(&self, error: &Error, idempotent: bool, attempts: u32, elapsed: Duration) -> Option<Duration> {
         if attempts >= self.attempts || !worth_it(error, idempotent) {
             return None;
         }
         let doublings = attempts.saturating_sub(1).min(16);
-        let bound = self
-            .first_delay
-            .saturating_mul(1 << doublings)
-            .min(self.longest_delay);
+        let bound = self.first_delay.saturating_mul(1 << doublings).min(self.longest_delay);
         let delay = match error.retry_after() {
             // A little more than asked for, so that many clients do not come back in the same moment.
             Some(asked) => asked.saturating_add(random_below(self.first_delay)),
@@ -107,8 +95,7 @@ fn worth_it(error: &Error, idempotent: bool) -> bool {
         | (Delivery::Answered, ErrorKind::Throttled) => true,
         (Delivery::Unknown, ErrorKind::Transport | ErrorKind::Server) => idempotent,
         (Delivery::Answered, ErrorKind::Server) => {
-            idempotent
-                || (error.status() == Some(StatusCode::SERVICE_UNAVAILABLE) && error.retry_after().is_some())
+            idempotent || (error.status() == Some(StatusCode::SERVICE_UNAVAILABLE) && error.retry_after().is_some())
         }
         _ => false,
     }
@@ -142,26 +129,18 @@ mod tests {
     use super::*;
 
     fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
-        pairs
-            .iter()
-            .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
-            .collect()
+        pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
     }
 
     #[test]
     fn a_delay_in_seconds_is_read() {
-        assert_eq!(
-            retry_after(&headers(&[("retry-after", "17")])),
-            Some(Duration::from_secs(17))
-        );
+        assert_eq!(retry_after(&headers(&[("retry-after", "17")])), Some(Duration::from_secs(17)));
     }
 
     #[test]
     fn a_date_is_measured_against_the_clock_of_the_server() {
-        let headers = headers(&[
-            ("date", "Sun, 06 Nov 1994 08:49:37 GMT"),
-            ("retry-after", "Sun, 06 Nov 1994 08:50:07 GMT"),
-        ]);
+        let headers =
+            headers(&[("date", "Sun, 06 Nov 1994 08:49:37 GMT"), ("retry-after", "Sun, 06 Nov 1994 08:50:07 GMT")]);
         assert_eq!(retry_after(&headers), Some(Duration::from_secs(30)));
     }
 

@@ -58,15 +58,9 @@ impl Live {
             site_content_url: wire::text(on.get("contentUrl")).unwrap_or_else(|| site.to_owned()),
             user_id: wire::text(credentials.get("user")?.get("id"))?.into(),
             signed_in_at: Utc::now(),
-            token_expires_in: wire::text(credentials.get("estimatedTimeToExpiration"))
-                .as_deref()
-                .and_then(days),
+            token_expires_in: wire::text(credentials.get("estimatedTimeToExpiration")).as_deref().and_then(days),
         };
-        Some(Self {
-            token,
-            session,
-            last_used: Mutex::new(Instant::now()),
-        })
+        Some(Self { token, session, last_used: Mutex::new(Instant::now()) })
     }
 
     pub(crate) fn touch(&self) {
@@ -74,11 +68,7 @@ impl Live {
     }
 
     fn is_fresh(&self, idle_limit: Duration) -> bool {
-        let idle = self
-            .last_used
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .elapsed();
+        let idle = self.last_used.lock().unwrap_or_else(PoisonError::into_inner).elapsed();
         // A little ahead of the limit, since the clocks began at different moments.
         idle < idle_limit.mul_f64(0.9)
     }
@@ -86,9 +76,7 @@ impl Live {
 
 impl fmt::Debug for Live {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Live")
-            .field("session", &self.session)
-            .finish_non_exhaustive()
+        f.debug_struct("Live").field("session", &self.session).finish_non_exhaustive()
     }
 }
 
@@ -97,9 +85,7 @@ fn days(text: &str) -> Option<Duration> {
     let mut parts = text.split(':').map(|part| part.trim().parse::<u64>().ok());
     let (days, hours, minutes) = (parts.next()??, parts.next()??, parts.next()??);
     Some(Duration::from_secs(
-        days.checked_mul(86_400)?
-            .checked_add(hours.checked_mul(3_600)?)?
-            .checked_add(minutes.checked_mul(60)?)?,
+        days.checked_mul(86_400)?.checked_add(hours.checked_mul(3_600)?)?.checked_add(minutes.checked_mul(60)?)?,
     ))
 }
 
@@ -132,10 +118,7 @@ impl SessionCell {
     }
 
     pub(crate) fn current(&self) -> Option<Arc<Live>> {
-        self.current
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The session, made by `sign_in` if there is none that can be used. Single-flight.
@@ -157,11 +140,7 @@ impl SessionCell {
             return Ok(live);
         }
         let landed = self.landed.load(Ordering::Acquire) != seen;
-        if let Some(failure) = flight
-            .failure
-            .as_ref()
-            .filter(|_| landed || (flight.refused && !again))
-        {
+        if let Some(failure) = flight.failure.as_ref().filter(|_| landed || (flight.refused && !again)) {
             return Err(failure.clone());
         }
         let made = sign_in.await;
@@ -175,10 +154,7 @@ impl SessionCell {
             }
             Err(error) => {
                 let refused = matches!(error.code(), Some("401001" | "401009"));
-                *flight = Flight {
-                    failure: Some(error.clone()),
-                    refused,
-                };
+                *flight = Flight { failure: Some(error.clone()), refused };
                 Err(error)
             }
         }
@@ -193,18 +169,13 @@ impl SessionCell {
     }
 
     pub(crate) fn take(&self) -> Option<Arc<Live>> {
-        self.current
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
+        self.current.write().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
 impl fmt::Debug for SessionCell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SessionCell")
-            .field("signed_in", &self.current().is_some())
-            .finish_non_exhaustive()
+        f.debug_struct("SessionCell").field("signed_in", &self.current().is_some()).finish_non_exhaustive()
     }
 }
 

@@ -38,9 +38,7 @@ impl FileType {
     /// The type by the extension of a path.
     pub fn of_path(path: &Path) -> Option<Self> {
         let extension = path.extension()?.to_str()?.to_ascii_lowercase();
-        [Self::Hyper, Self::Tdsx, Self::Tds, Self::Parquet]
-            .into_iter()
-            .find(|kind| kind.extension() == extension)
+        [Self::Hyper, Self::Tdsx, Self::Tds, Self::Parquet].into_iter().find(|kind| kind.extension() == extension)
     }
 }
 
@@ -62,18 +60,12 @@ impl FileSource {
     pub fn path(path: impl Into<PathBuf>) -> Self {
         let path = path.into();
         let kind = FileType::of_path(&path);
-        Self {
-            from: From::Path(path),
-            kind,
-        }
+        Self { from: From::Path(path), kind }
     }
 
     /// A file in memory.
     pub fn bytes(kind: FileType, content: impl Into<Bytes>) -> Self {
-        Self {
-            from: From::Bytes(content.into()),
-            kind: Some(kind),
-        }
+        Self { from: From::Bytes(content.into()), kind: Some(kind) }
     }
 
     /// Says what the file is, where its extension does not.
@@ -100,9 +92,7 @@ impl FileSource {
         match &self.from {
             From::Bytes(content) => Ok(u64::try_from(content.len()).unwrap_or(u64::MAX)),
             From::Path(path) => {
-                let found = tokio::fs::metadata(path)
-                    .await
-                    .map_err(|error| unreadable(path, error))?;
+                let found = tokio::fs::metadata(path).await.map_err(|error| unreadable(path, error))?;
                 if found.is_file() {
                     return Ok(found.len());
                 }
@@ -113,14 +103,10 @@ impl FileSource {
 
     pub(crate) async fn open(&self) -> Result<Reader> {
         Ok(match &self.from {
-            From::Bytes(content) => Reader {
-                from: Open::Bytes(content.clone()),
-            },
+            From::Bytes(content) => Reader { from: Open::Bytes(content.clone()) },
             From::Path(path) => {
                 let file = File::open(path).await.map_err(|error| unreadable(path, error))?;
-                Reader {
-                    from: Open::File(file, path.clone()),
-                }
+                Reader { from: Open::File(file, path.clone()) }
             }
         })
     }
@@ -153,21 +139,13 @@ impl Reader {
         match &mut self.from {
             Open::Bytes(content) => {
                 let begin = usize::try_from(offset).unwrap_or(usize::MAX);
-                let piece = content
-                    .get(begin..begin.saturating_add(length))
-                    .ok_or_else(changed)?;
+                let piece = content.get(begin..begin.saturating_add(length)).ok_or_else(changed)?;
                 buffer.extend_from_slice(piece);
             }
             Open::File(file, path) => {
-                file.seek(SeekFrom::Start(offset))
-                    .await
-                    .map_err(|error| unreadable(path, error))?;
+                file.seek(SeekFrom::Start(offset)).await.map_err(|error| unreadable(path, error))?;
                 let wanted = u64::try_from(length).unwrap_or(u64::MAX);
-                let read = file
-                    .take(wanted)
-                    .read_to_end(buffer)
-                    .await
-                    .map_err(|error| unreadable(path, error))?;
+                let read = file.take(wanted).read_to_end(buffer).await.map_err(|error| unreadable(path, error))?;
                 if read != length {
                     return Err(changed());
                 }
@@ -181,11 +159,7 @@ impl Reader {
         match &self.from {
             Open::Bytes(_) => Ok(()),
             Open::File(file, path) => {
-                let now = file
-                    .metadata()
-                    .await
-                    .map_err(|error| unreadable(path, error))?
-                    .len();
+                let now = file.metadata().await.map_err(|error| unreadable(path, error))?.len();
                 if now == size { Ok(()) } else { Err(changed()) }
             }
         }
@@ -213,19 +187,13 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a.hyper");
         std::fs::write(&path, b"0123456789").unwrap();
-        for source in [
-            FileSource::path(&path),
-            FileSource::bytes(FileType::Hyper, &b"0123456789"[..]),
-        ] {
+        for source in [FileSource::path(&path), FileSource::bytes(FileType::Hyper, &b"0123456789"[..])] {
             assert_eq!(source.size().await.unwrap(), 10);
             let mut reader = source.open().await.unwrap();
             let mut buffer = b"head ".to_vec();
             reader.read(4, 3, &mut buffer).await.unwrap();
             assert_eq!(buffer, b"head 456");
-            assert_eq!(
-                reader.read(8, 3, &mut Vec::new()).await.unwrap_err().kind(),
-                ErrorKind::File
-            );
+            assert_eq!(reader.read(8, 3, &mut Vec::new()).await.unwrap_err().kind(), ErrorKind::File);
         }
     }
 
@@ -243,12 +211,6 @@ mod tests {
     fn the_extension_says_what_it_is() {
         assert_eq!(FileSource::path("x/A.HYPER").kind("t").unwrap(), FileType::Hyper);
         assert!(FileSource::path("x/a.csv").kind("t").is_err());
-        assert_eq!(
-            FileSource::path("x/a")
-                .file_type(FileType::Tdsx)
-                .kind("t")
-                .unwrap(),
-            FileType::Tdsx
-        );
+        assert_eq!(FileSource::path("x/a").file_type(FileType::Tdsx).kind("t").unwrap(), FileType::Tdsx);
     }
 }

@@ -73,9 +73,7 @@ impl Tasks {
         let value = answer.value()?;
         wire::entries(value.get("tasks"), "task")
             .into_iter()
-            .map(|task| {
-                ExtractRefreshTask::read(task).ok_or_else(|| answer.unfit("a task in the answer has no id"))
-            })
+            .map(|task| ExtractRefreshTask::read(task).ok_or_else(|| answer.unfit("a task in the answer has no id")))
             .collect()
     }
 

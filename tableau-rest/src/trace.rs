@@ -7,8 +7,7 @@ use crate::error::Error;
 #[cfg(feature = "tracing")]
 pub(crate) async fn call<F: Future>(operation: &str, work: F) -> F::Output {
     use tracing::Instrument as _;
-    work.instrument(tracing::debug_span!("tableau.call", operation))
-        .await
+    work.instrument(tracing::debug_span!("tableau.call", operation)).await
 }
 
 #[cfg(not(feature = "tracing"))]

@@ -58,12 +58,7 @@ impl FromStr for ApiVersion {
     fn from_str(text: &str) -> Result<Self> {
         text.trim()
             .split_once('.')
-            .and_then(|(major, minor)| {
-                Some(Self {
-                    major: major.parse().ok()?,
-                    minor: minor.parse().ok()?,
-                })
-            })
+            .and_then(|(major, minor)| Some(Self { major: major.parse().ok()?, minor: minor.parse().ok()? }))
             .ok_or_else(|| Error::config("read version", "an interface version looks like 3.29; correct it"))
     }
 }

@@ -55,9 +55,7 @@ pub(crate) fn moment(value: Option<&Value>) -> Option<DateTime<Utc>> {
     if let Ok(moment) = DateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f%z") {
         return Some(moment.with_timezone(&Utc));
     }
-    NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f")
-        .ok()
-        .map(|moment| moment.and_utc())
+    NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f").ok().map(|moment| moment.and_utc())
 }
 
 /// The entries of a list: `{"inner": [..]}`, `{"inner": {..}}`, `[..]`, or nothing as `{}`, `[]`, `null` or absence.
@@ -93,10 +91,7 @@ pub(crate) fn de_moment<'de, D: Deserializer<'de>>(reader: D) -> Result<Option<D
 /// The labels of `{"tag": [{"label": ".."}]}`.
 pub(crate) fn de_tags<'de, D: Deserializer<'de>>(reader: D) -> Result<Vec<String>, D::Error> {
     let value = Value::deserialize(reader)?;
-    Ok(entries(Some(&value), "tag")
-        .into_iter()
-        .filter_map(|tag| text(tag.get("label")))
-        .collect())
+    Ok(entries(Some(&value), "tag").into_iter().filter_map(|tag| text(tag.get("label"))).collect())
 }
 
 #[cfg(test)]
@@ -120,14 +115,7 @@ mod tests {
 
     #[test]
     fn truth_comes_in_many_spellings() {
-        for value in [
-            json!(true),
-            json!("true"),
-            json!("True"),
-            json!("TRUE"),
-            json!(1),
-            json!("1"),
-        ] {
+        for value in [json!(true), json!("true"), json!("True"), json!("TRUE"), json!(1), json!("1")] {
             assert_eq!(truth(Some(&value)), Some(true), "{value}");
         }
         for value in [json!(false), json!("false"), json!("False"), json!(0), json!("0")] {
@@ -158,14 +146,9 @@ mod tests {
         assert_eq!(entries(Some(&two), "task").len(), 2);
         assert_eq!(entries(Some(&one), "task"), vec![&json!({"a": 1})]);
         assert_eq!(entries(Some(&json!([{"a": 1}])), "task").len(), 1);
-        for empty in [
-            json!({}),
-            json!([]),
-            json!(null),
-            json!({"task": []}),
-            json!({"task": {}}),
-            json!({"task": null}),
-        ] {
+        for empty in
+            [json!({}), json!([]), json!(null), json!({"task": []}), json!({"task": {}}), json!({"task": null})]
+        {
             assert!(entries(Some(&empty), "task").is_empty(), "{empty}");
         }
         assert!(entries(None, "task").is_empty());

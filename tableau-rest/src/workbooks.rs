@@ -91,11 +91,6 @@ impl Workbooks {
     /// [`ErrorKind::NoUpstream`](crate::ErrorKind::NoUpstream) when it has no extract that could be refreshed, and
     /// everything that can go wrong between here and the server.
     pub async fn refresh(&self, id: &WorkbookId) -> Result<Refresh> {
-        Refresh::start(
-            &self.client,
-            "refresh workbook",
-            &["workbooks", id.as_str(), "refresh"],
-        )
-        .await
+        Refresh::start(&self.client, "refresh workbook", &["workbooks", id.as_str(), "refresh"]).await
     }
 }

@@ -24,10 +24,7 @@ pub(crate) fn error(text: &str) -> Option<XmlError> {
             Event::Start(start) | Event::Empty(start) if start.local_name().as_ref() == "error" => {
                 let code = start.try_get_attribute("code").ok()?;
                 let code = code.and_then(|code| code.normalized_value(XmlVersion::Implicit1_0).ok());
-                found = Some(XmlError {
-                    code: code.map(std::borrow::Cow::into_owned),
-                    ..XmlError::default()
-                });
+                found = Some(XmlError { code: code.map(std::borrow::Cow::into_owned), ..XmlError::default() });
             }
             Event::Start(start) => open = Some((start.local_name().as_ref().to_owned(), String::new())),
             Event::Text(piece) => {
@@ -65,10 +62,7 @@ pub(crate) fn error(text: &str) -> Option<XmlError> {
 
 /// Text made safe for an attribute or an element. Characters that XML cannot hold are left out.
 pub(crate) fn escape(text: &str) -> String {
-    let allowed: String = text
-        .chars()
-        .filter(|c| !c.is_control() || matches!(c, '\t' | '\n' | '\r'))
-        .collect();
+    let allowed: String = text.chars().filter(|c| !c.is_control() || matches!(c, '\t' | '\n' | '\r')).collect();
     quick_xml::escape::escape(allowed).into_owned()
 }
 
@@ -77,9 +71,7 @@ fn resolve(reference: &BytesRef<'_>) -> String {
         return character.to_string();
     }
     let name: &str = reference;
-    quick_xml::escape::resolve_predefined_entity(name)
-        .unwrap_or_default()
-        .to_owned()
+    quick_xml::escape::resolve_predefined_entity(name).unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]

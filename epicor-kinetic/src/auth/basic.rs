@@ -26,12 +26,8 @@ impl Basic {
             ));
         }
         let pair = SecretString::from(STANDARD.encode(format!("{user}:{}", password.expose_secret())));
-        let mut header = HeaderValue::from_str(&format!("Basic {}", pair.expose_secret())).map_err(|_| {
-            Error::config(
-                "build client",
-                "the password cannot be sent; check its characters",
-            )
-        })?;
+        let mut header = HeaderValue::from_str(&format!("Basic {}", pair.expose_secret()))
+            .map_err(|_| Error::config("build client", "the password cannot be sent; check its characters"))?;
         header.set_sensitive(true);
         Ok(Self { header })
     }

@@ -41,30 +41,16 @@ struct Token {
 
 impl Token {
     fn new(fresh: &FreshToken, obtained: Instant) -> Result<Self> {
-        let mut header =
-            HeaderValue::from_str(&format!("Bearer {}", fresh.value.expose_secret())).map_err(|_| {
-                Error::new(
-                    ErrorKind::Decode,
-                    Delivery::Answered,
-                    "fetch token",
-                    "the token cannot be sent in a header",
-                )
+        let mut header = HeaderValue::from_str(&format!("Bearer {}", fresh.value.expose_secret())).map_err(|_| {
+            Error::new(ErrorKind::Decode, Delivery::Answered, "fetch token", "the token cannot be sent in a header")
                 .with_hint("check the token service")
-            })?;
+        })?;
         header.set_sensitive(true);
         // Between 75 and 85 percent of the lifetime, so that many processes do not renew in the same moment.
-        let renew_at = fresh
-            .lifetime
-            .map(|life| obtained + life.mul_f64(0.75) + random_below(life.mul_f64(0.1)));
+        let renew_at = fresh.lifetime.map(|life| obtained + life.mul_f64(0.75) + random_below(life.mul_f64(0.1)));
         let margin = |life: Duration| (life / 20).min(Duration::from_secs(15));
-        let dead_at = fresh
-            .lifetime
-            .map(|life| obtained + life.saturating_sub(margin(life)));
-        Ok(Self {
-            header,
-            renew_at,
-            dead_at,
-        })
+        let dead_at = fresh.lifetime.map(|life| obtained + life.saturating_sub(margin(life)));
+        Ok(Self { header, renew_at, dead_at })
     }
 
     fn is_fresh(&self, now: Instant) -> bool {
@@ -97,10 +83,7 @@ impl Bearer {
     }
 
     fn current(&self) -> Option<Arc<Token>> {
-        self.current
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn keep(&self, token: Option<Arc<Token>>) {
@@ -131,11 +114,7 @@ impl Bearer {
             return Err(error.clone());
         }
         let begun = Instant::now();
-        let fetched = self
-            .source
-            .fetch()
-            .await
-            .and_then(|fresh| Token::new(&fresh, begun));
+        let fetched = self.source.fetch().await.and_then(|fresh| Token::new(&fresh, begun));
         self.landed.fetch_add(1, Ordering::AcqRel);
         match fetched {
             Ok(token) => {
@@ -164,10 +143,7 @@ impl Credential for Bearer {
     async fn invalidate(&self, refused: &HeaderMap) -> bool {
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
         // Another caller may have renewed it since; the new token must not be thrown away.
-        if current
-            .as_ref()
-            .is_some_and(|token| refused.get(AUTHORIZATION) == Some(&token.header))
-        {
+        if current.as_ref().is_some_and(|token| refused.get(AUTHORIZATION) == Some(&token.header)) {
             *current = None;
         }
         true
@@ -176,9 +152,7 @@ impl Credential for Bearer {
 
 impl fmt::Debug for Bearer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Bearer")
-            .field("source", &self.source)
-            .finish_non_exhaustive()
+        f.debug_struct("Bearer").field("source", &self.source).finish_non_exhaustive()
     }
 }
 

@@ -58,10 +58,7 @@ impl OAuth2 {
 
 impl fmt::Debug for OAuth2 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OAuth2")
-            .field("client_id", &self.client_id)
-            .field("scope", &self.scope)
-            .finish_non_exhaustive()
+        f.debug_struct("OAuth2").field("client_id", &self.client_id).field("scope", &self.scope).finish_non_exhaustive()
     }
 }
 
@@ -81,11 +78,7 @@ impl ClientCredentials {
                 "the client id is empty; use the id of the registered application",
             ));
         }
-        Ok(Self {
-            channel,
-            url,
-            settings,
-        })
+        Ok(Self { channel, url, settings })
     }
 
     fn form(&self) -> String {
@@ -111,33 +104,18 @@ impl TokenSource for ClientCredentials {
         *request.uri_mut() = crate::exchange::to_uri(&self.url, "fetch token")?;
         let headers = request.headers_mut();
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-        headers.insert(
-            CONTENT_TYPE,
-            HeaderValue::from_static("application/x-www-form-urlencoded"),
-        );
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
         let mut scrubber = Scrubber::default();
         scrubber.add(self.settings.client_secret.expose_secret());
         let answer = self.channel.exchange(request).await?;
         if !answer.status().is_success() {
-            let error = Error::response(
-                "fetch token",
-                answer.status(),
-                answer.headers(),
-                answer.body(),
-                &scrubber,
-            );
+            let error = Error::response("fetch token", answer.status(), answer.headers(), answer.body(), &scrubber);
             // RFC 6749 lets a service answer a wrong client with 400 as well as with 401.
             let wrong_client = error
                 .service_error()
                 .and_then(|service| service.error_type.as_deref())
-                .is_some_and(|code| {
-                    matches!(code, "invalid_client" | "unauthorized_client" | "invalid_scope")
-                });
-            return Err(if wrong_client {
-                error.into_refused_client()
-            } else {
-                error
-            });
+                .is_some_and(|code| matches!(code, "invalid_client" | "unauthorized_client" | "invalid_scope"));
+            return Err(if wrong_client { error.into_refused_client() } else { error });
         }
         super::token_resource::read(answer.body())
     }

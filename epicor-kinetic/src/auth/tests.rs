@@ -27,17 +27,9 @@ impl TokenSource for Arc<Counting> {
             gate.notified().await;
         }
         if self.fails.lock().unwrap().contains(&number) {
-            return Err(Error::new(
-                ErrorKind::Auth,
-                Delivery::Answered,
-                "fetch token",
-                "no",
-            ));
+            return Err(Error::new(ErrorKind::Auth, Delivery::Answered, "fetch token", "no"));
         }
-        Ok(FreshToken {
-            value: SecretString::from(format!("token-{number}")),
-            lifetime: self.lifetime,
-        })
+        Ok(FreshToken { value: SecretString::from(format!("token-{number}")), lifetime: self.lifetime })
     }
 }
 
@@ -53,10 +45,7 @@ fn name(headers: &HeaderMap) -> &str {
 
 #[tokio::test]
 async fn many_callers_share_one_fetch() {
-    let source = Arc::new(Counting {
-        gate: Some(Notify::new()),
-        ..Counting::default()
-    });
+    let source = Arc::new(Counting { gate: Some(Notify::new()), ..Counting::default() });
     let bearer = Arc::new(Bearer::new(Arc::clone(&source)));
     let calls: Vec<_> = (0..50)
         .map(|_| {
@@ -74,11 +63,7 @@ async fn many_callers_share_one_fetch() {
 
 #[tokio::test]
 async fn a_failed_fetch_is_shared_by_those_who_waited_and_tried_again_by_those_who_come_later() {
-    let source = Arc::new(Counting {
-        gate: Some(Notify::new()),
-        fails: Mutex::new(vec![1]),
-        ..Counting::default()
-    });
+    let source = Arc::new(Counting { gate: Some(Notify::new()), fails: Mutex::new(vec![1]), ..Counting::default() });
     let bearer = Arc::new(Bearer::new(Arc::clone(&source)));
     let calls: Vec<_> = (0..20)
         .map(|_| {
@@ -98,10 +83,7 @@ async fn a_failed_fetch_is_shared_by_those_who_waited_and_tried_again_by_those_w
 
 #[tokio::test(start_paused = true)]
 async fn a_token_is_renewed_before_it_expires() {
-    let source = Arc::new(Counting {
-        lifetime: Some(Duration::from_secs(1_000)),
-        ..Counting::default()
-    });
+    let source = Arc::new(Counting { lifetime: Some(Duration::from_secs(1_000)), ..Counting::default() });
     let bearer = Bearer::new(Arc::clone(&source));
     assert_eq!(name(&used(&bearer).await.unwrap()), "Bearer token-1");
     tokio::time::advance(Duration::from_secs(740)).await;
@@ -122,10 +104,7 @@ async fn an_early_renewal_that_fails_does_no_harm_while_the_old_token_lives() {
     tokio::time::advance(Duration::from_mins(15)).await;
     assert_eq!(name(&used(&bearer).await.unwrap()), "Bearer token-1");
     tokio::time::advance(Duration::from_secs(99)).await;
-    assert!(
-        used(&bearer).await.is_err(),
-        "a token that is about to expire is not sent any more"
-    );
+    assert!(used(&bearer).await.is_err(), "a token that is about to expire is not sent any more");
     assert_eq!(name(&used(&bearer).await.unwrap()), "Bearer token-4");
 }
 
@@ -142,10 +121,7 @@ async fn refusing_an_old_token_does_not_throw_away_the_new_one() {
 
 #[tokio::test]
 async fn a_caller_that_gives_up_does_not_block_the_others() {
-    let source = Arc::new(Counting {
-        gate: Some(Notify::new()),
-        ..Counting::default()
-    });
+    let source = Arc::new(Counting { gate: Some(Notify::new()), ..Counting::default() });
     let bearer = Arc::new(Bearer::new(Arc::clone(&source)));
     let leader = tokio::spawn({
         let bearer = Arc::clone(&bearer);
@@ -161,14 +137,8 @@ async fn a_caller_that_gives_up_does_not_block_the_others() {
 #[test]
 fn token_answers_are_read_in_every_observed_form() {
     for (body, seconds) in [
-        (
-            r#"{"AccessToken":"t","ExpiresIn":3600,"RefreshToken":"","TokenType":"Bearer"}"#,
-            Some(3_600),
-        ),
-        (
-            r#"{"access_token":"t","expires_in":"36000","token_type":"Bearer"}"#,
-            Some(36_000),
-        ),
+        (r#"{"AccessToken":"t","ExpiresIn":3600,"RefreshToken":"","TokenType":"Bearer"}"#, Some(3_600)),
+        (r#"{"access_token":"t","expires_in":"36000","token_type":"Bearer"}"#, Some(36_000)),
         (r#"{"AccessToken":"t"}"#, None),
         (
             "<?xml version=\"1.0\"?><Token xmlns=\"urn:x\"><AccessToken>t</AccessToken><ExpiresIn>60</ExpiresIn><RefreshToken/></Token>",
@@ -183,13 +153,7 @@ fn token_answers_are_read_in_every_observed_form() {
 
 #[test]
 fn an_unreadable_token_answer_does_not_come_back_in_the_error() {
-    for body in [
-        "",
-        "<html>CANARY",
-        "{\"Access\":\"CANARY\"}",
-        "{\"AccessToken\":\"\"}",
-        "CANARY",
-    ] {
+    for body in ["", "<html>CANARY", "{\"Access\":\"CANARY\"}", "{\"AccessToken\":\"\"}", "CANARY"] {
         let error = token_resource::read(body.as_bytes()).err().unwrap();
         assert_eq!(error.kind(), ErrorKind::Decode);
         assert!(!format!("{error} {error:?}").contains("CANARY"));

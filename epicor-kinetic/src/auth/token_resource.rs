@@ -27,38 +27,27 @@ impl TokenResource {
     pub(crate) fn new(channel: TokenChannel, user: &str, password: &SecretString) -> Result<Self> {
         let header = |text: &str, what: &str| {
             HeaderValue::from_bytes(text.as_bytes()).map_err(|_| {
-                Error::config(
-                    "build client",
-                    format!("the {what} cannot travel in a header; use basic instead"),
-                )
+                Error::config("build client", format!("the {what} cannot travel in a header; use basic instead"))
             })
         };
         if user.is_empty() {
-            return Err(Error::config(
-                "build client",
-                "the user name is empty; use the Kinetic user id",
-            ));
+            return Err(Error::config("build client", "the user name is empty; use the Kinetic user id"));
         }
         let user = header(user, "user name")?;
         let mut password = header(password.expose_secret(), "password")?;
         password.set_sensitive(true);
-        Ok(Self {
-            channel,
-            user,
-            password,
-        })
+        Ok(Self { channel, user, password })
     }
 }
 
 #[async_trait]
 impl TokenSource for TokenResource {
     async fn fetch(&self) -> Result<FreshToken> {
-        let url = self.channel.root.join("TokenResource.svc/").map_err(|_| {
-            Error::config(
-                "fetch token",
-                "the root address has no place for the token service",
-            )
-        })?;
+        let url = self
+            .channel
+            .root
+            .join("TokenResource.svc/")
+            .map_err(|_| Error::config("fetch token", "the root address has no place for the token service"))?;
         let mut request = Request::new(Bytes::new());
         *request.method_mut() = Method::POST;
         *request.uri_mut() = crate::exchange::to_uri(&url, "fetch token")?;
@@ -70,13 +59,7 @@ impl TokenSource for TokenResource {
         let scrubber = Scrubber::of(headers);
         let answer = self.channel.exchange(request).await?;
         if !answer.status().is_success() {
-            return Err(Error::response(
-                "fetch token",
-                answer.status(),
-                answer.headers(),
-                answer.body(),
-                &scrubber,
-            ));
+            return Err(Error::response("fetch token", answer.status(), answer.headers(), answer.body(), &scrubber));
         }
         read(answer.body())
     }
@@ -88,10 +71,7 @@ pub(super) fn read(body: &[u8]) -> Result<FreshToken> {
         Error::decode("fetch token", "the answer of the token service holds no token")
             .with_hint("check that the address belongs to a token service and not to a sign-in page")
     };
-    let text = std::str::from_utf8(body)
-        .map_err(|_| unreadable())?
-        .trim_start_matches('\u{feff}')
-        .trim_start();
+    let text = std::str::from_utf8(body).map_err(|_| unreadable())?.trim_start_matches('\u{feff}').trim_start();
     let pairs: Vec<(String, String)> = if text.starts_with('<') {
         crate::xml::leaves(text).map_err(|_| unreadable())?
     } else {
@@ -119,16 +99,11 @@ pub(super) fn read(body: &[u8]) -> Result<FreshToken> {
         .filter(|seconds| *seconds > 0)
         // A longer promise would overflow the clock, and means "for ever" anyway.
         .map(|seconds| Duration::from_secs(seconds.min(10 * 365 * 24 * 3_600)));
-    Ok(FreshToken {
-        value: SecretString::from(value.to_owned()),
-        lifetime,
-    })
+    Ok(FreshToken { value: SecretString::from(value.to_owned()), lifetime })
 }
 
 impl fmt::Debug for TokenResource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TokenResource")
-            .field("root", &self.channel.root.as_str())
-            .finish_non_exhaustive()
+        f.debug_struct("TokenResource").field("root", &self.channel.root.as_str()).finish_non_exhaustive()
     }
 }

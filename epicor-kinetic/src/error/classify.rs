@@ -23,12 +23,7 @@ pub(super) fn classify(status: StatusCode, service: Option<&ServiceError>) -> Ve
 }
 
 fn verdict(kind: ErrorKind, message: impl Into<String>, hint: &'static str, fate: Fate) -> Verdict {
-    Verdict {
-        kind,
-        message: message.into(),
-        hint: Cow::Borrowed(hint),
-        fate,
-    }
+    Verdict { kind, message: message.into(), hint: Cow::Borrowed(hint), fate }
 }
 
 /// The message decides where it is the only thing that tells cases apart.
@@ -60,9 +55,7 @@ fn by_message(status: StatusCode, service: &ServiceError) -> Option<Verdict> {
         ));
     }
     if unauthorised && (service.says("access denied") || service.says("not authorized")) {
-        let what = access_target(&service.message)
-            .map(|target| format!(" to {target}"))
-            .unwrap_or_default();
+        let what = access_target(&service.message).map(|target| format!(" to {target}")).unwrap_or_default();
         return Some(verdict(
             ErrorKind::Forbidden,
             format!("access denied{what} ({code})"),
@@ -103,12 +96,9 @@ fn by_class(status: StatusCode, service: &ServiceError) -> Option<Verdict> {
     let code = status.as_u16();
     let class = service.error_type.as_deref()?.rsplit('.').next()?;
     let found = match class {
-        "RecordNotFoundException" => verdict(
-            ErrorKind::NotFound,
-            format!("no such record ({code})"),
-            "check the key values",
-            Fate::Final,
-        ),
+        "RecordNotFoundException" => {
+            verdict(ErrorKind::NotFound, format!("no such record ({code})"), "check the key values", Fate::Final)
+        }
         "DuplicateRecordException" => duplicate(code),
         "BusinessObjectException" | "BLException" if service.says("duplicate") => duplicate(code),
         "BusinessObjectException" | "BLException" => verdict(
@@ -146,11 +136,7 @@ fn by_status(status: StatusCode, service: Option<&ServiceError>) -> Verdict {
     let code = status.as_u16();
     let class = service
         .and_then(|service| service.error_type.as_deref())
-        .filter(|class| {
-            class
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_'))
-        })
+        .filter(|class| class.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_')))
         .map(|class| format!(" {class}"))
         .unwrap_or_default();
     match code {

@@ -131,10 +131,7 @@ impl Error {
 
     /// The identifier to give to whoever reads the server's log.
     pub fn correlation_id(&self) -> Option<&str> {
-        self.0
-            .service
-            .as_ref()
-            .and_then(|service| service.correlation_id.as_deref())
+        self.0.service.as_ref().and_then(|service| service.correlation_id.as_deref())
     }
 
     /// The beginning of an answer in no known form (a proxy's page, for example): at most 512 characters, with the
@@ -197,26 +194,18 @@ impl Error {
     pub(crate) fn transport(operation: impl Into<Cow<'static, str>>, cause: TransportError) -> Self {
         let delivery = cause.delivery();
         let hint = match cause.kind() {
-            TransportErrorKind::Connect => {
-                "check host name, port, network, proxy and the server's certificate"
-            }
+            TransportErrorKind::Connect => "check host name, port, network, proxy and the server's certificate",
             TransportErrorKind::Invalid => "check the address and the header values",
             TransportErrorKind::Timeout => {
                 "raise the timeout, ask for fewer rows or columns, or look at the server's load"
             }
-            TransportErrorKind::Redirected => {
-                "use the address that the server redirects to, if it is the right one"
-            }
+            TransportErrorKind::Redirected => "use the address that the server redirects to, if it is the right one",
             TransportErrorKind::Interrupted | TransportErrorKind::Truncated => {
                 "check the network and any proxy between; reads may be repeated"
             }
         };
-        let mut error =
-            Self::new(ErrorKind::Transport, delivery, operation, cause.to_string()).with_hint(hint);
-        if matches!(
-            cause.kind(),
-            TransportErrorKind::Invalid | TransportErrorKind::Redirected
-        ) {
+        let mut error = Self::new(ErrorKind::Transport, delivery, operation, cause.to_string()).with_hint(hint);
+        if matches!(cause.kind(), TransportErrorKind::Invalid | TransportErrorKind::Redirected) {
             error.0.kind = ErrorKind::Config;
             error.0.fate = Fate::Final;
         }
@@ -234,8 +223,7 @@ impl Error {
     ) -> Self {
         let parsed = ServiceError::parse(body, scrubber);
         let verdict = classify::classify(status, parsed.as_ref());
-        let mut error =
-            Self::new(verdict.kind, Delivery::Answered, operation, verdict.message).with_hint(verdict.hint);
+        let mut error = Self::new(verdict.kind, Delivery::Answered, operation, verdict.message).with_hint(verdict.hint);
         error.0.fate = verdict.fate;
         error.0.status = Some(status);
         error.0.retry_after = crate::retry::retry_after(headers);
@@ -292,19 +280,16 @@ impl Error {
     #[must_use]
     pub(crate) fn into_refused_client(mut self) -> Self {
         self.0.kind = ErrorKind::Auth;
-        "the token service does not accept the client id, its secret or the scope"
-            .clone_into(&mut self.0.message);
-        self.with_hint("check id, secret and scope of the registered application")
-            .with_fate(Fate::Final)
+        "the token service does not accept the client id, its secret or the scope".clone_into(&mut self.0.message);
+        self.with_hint("check id, secret and scope of the registered application").with_fate(Fate::Final)
     }
 
     /// Tells the caller of a write whose answer was lost how to find out.
     #[must_use]
     pub(crate) fn for_unrepeatable(mut self) -> Self {
         if self.0.delivery == Delivery::Unknown {
-            self.0.hint = Some(Cow::Borrowed(
-                "the change may have been made: read the record again before you repeat the call",
-            ));
+            self.0.hint =
+                Some(Cow::Borrowed("the change may have been made: read the record again before you repeat the call"));
         }
         self
     }
@@ -347,9 +332,6 @@ impl fmt::Debug for Error {
 
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.0
-            .source
-            .as_deref()
-            .map(|source| source as &(dyn std::error::Error + 'static))
+        self.0.source.as_deref().map(|source| source as &(dyn std::error::Error + 'static))
     }
 }

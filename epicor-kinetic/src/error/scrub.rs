@@ -54,27 +54,19 @@ impl Scrubber {
 
     /// Adds one secret value.
     pub(crate) fn add(&mut self, secret: &str) {
-        let mut spellings = vec![
-            secret.to_owned(),
-            utf8_percent_encode(secret, NON_ALPHANUMERIC).to_string(),
-        ];
+        let mut spellings = vec![secret.to_owned(), utf8_percent_encode(secret, NON_ALPHANUMERIC).to_string()];
         if let Ok(json) = serde_json::to_string(secret) {
             spellings.push(json.trim_matches('"').to_owned());
         }
         spellings.push(quick_xml::escape::escape(secret).into_owned());
         for spelling in spellings {
-            let known = self
-                .needles
-                .iter()
-                .any(|needle| needle.expose_secret() == spelling);
+            let known = self.needles.iter().any(|needle| needle.expose_secret() == spelling);
             if spelling.chars().count() >= SHORTEST && !known {
-                self.needles
-                    .push(SecretString::from(spelling.to_ascii_lowercase()));
+                self.needles.push(SecretString::from(spelling.to_ascii_lowercase()));
             }
         }
         // The longest first, so that a value which contains another one goes as a whole.
-        self.needles
-            .sort_by_key(|needle| std::cmp::Reverse(needle.expose_secret().len()));
+        self.needles.sort_by_key(|needle| std::cmp::Reverse(needle.expose_secret().len()));
     }
 
     /// The text without any of the secrets, whatever their case.
@@ -102,8 +94,6 @@ impl Scrubber {
 
 impl fmt::Debug for Scrubber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Scrubber")
-            .field("needles", &self.needles.len())
-            .finish()
+        f.debug_struct("Scrubber").field("needles", &self.needles.len()).finish()
     }
 }

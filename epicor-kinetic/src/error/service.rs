@@ -57,17 +57,12 @@ impl ServiceError {
     pub fn says(&self, text: &str) -> bool {
         let text = text.to_lowercase();
         self.message.to_lowercase().contains(&text)
-            || self
-                .details
-                .iter()
-                .any(|detail| detail.message.to_lowercase().contains(&text))
+            || self.details.iter().any(|detail| detail.message.to_lowercase().contains(&text))
     }
 
     /// Whether the exception class ends in `name`, whatever its namespace.
     pub fn is_type(&self, name: &str) -> bool {
-        self.error_type
-            .as_deref()
-            .is_some_and(|class| class.rsplit('.').next() == Some(name))
+        self.error_type.as_deref().is_some_and(|class| class.rsplit('.').next() == Some(name))
     }
 
     pub(super) fn parse(body: &[u8], scrubber: &Scrubber) -> Option<Self> {
@@ -93,11 +88,7 @@ impl ServiceError {
         // Token endpoints answer in OAuth's own words, where `error` is a code.
         if let Some(code) = member(value, "error").and_then(Value::as_str) {
             let message = text(value, "error_description", scrubber).unwrap_or_default();
-            return Some(Self {
-                message,
-                error_type: Some(clip(code, scrubber)),
-                ..Self::default()
-            });
+            return Some(Self { message, error_type: Some(clip(code, scrubber)), ..Self::default() });
         }
         let message = text(value, "ErrorMessage", scrubber);
         let error_type = text(value, "ErrorType", scrubber);
@@ -114,20 +105,14 @@ impl ServiceError {
             reason: text(value, "ReasonPhrase", scrubber),
             message: message.unwrap_or_default(),
             error_type,
-            details: member(value, "ErrorDetails")
-                .map(|list| details(list, scrubber))
-                .unwrap_or_default(),
+            details: member(value, "ErrorDetails").map(|list| details(list, scrubber)).unwrap_or_default(),
             correlation_id: text(value, "CorrelationId", scrubber),
         })
     }
 
     /// From the parts of a 200 that reports failure: its messages, and the rows of `BOUpdError`.
     pub(crate) fn from_outcome(messages: &[&str], rows: &Value, scrubber: &Scrubber) -> Self {
-        Self {
-            message: clip(&messages.join("\n"), scrubber),
-            details: details(rows, scrubber),
-            ..Self::default()
-        }
+        Self { message: clip(&messages.join("\n"), scrubber), details: details(rows, scrubber), ..Self::default() }
     }
 }
 
@@ -143,15 +128,11 @@ pub(super) fn excerpt(body: &[u8], scrubber: &Scrubber) -> Option<String> {
 
 fn details(list: &Value, scrubber: &Scrubber) -> Vec<ErrorDetail> {
     let one = std::slice::from_ref(list);
-    let rows = list
-        .as_array()
-        .map_or(if list.is_object() { one } else { &[] }, Vec::as_slice);
+    let rows = list.as_array().map_or(if list.is_object() { one } else { &[] }, Vec::as_slice);
     rows.iter()
         .take(MOST_DETAILS)
         .map(|row| ErrorDetail {
-            message: text(row, "Message", scrubber)
-                .or_else(|| text(row, "ErrorText", scrubber))
-                .unwrap_or_default(),
+            message: text(row, "Message", scrubber).or_else(|| text(row, "ErrorText", scrubber)).unwrap_or_default(),
             severity: text(row, "Type", scrubber).or_else(|| text(row, "ErrorLevel", scrubber)),
             table: text(row, "Table", scrubber).or_else(|| text(row, "TableName", scrubber)),
             field: text(row, "Field", scrubber),
@@ -164,10 +145,7 @@ fn details(list: &Value, scrubber: &Scrubber) -> Vec<ErrorDetail> {
 /// A member by name, whatever its case: the samples disagree on it.
 fn member<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
     let object = value.as_object()?;
-    object
-        .iter()
-        .find(|(key, _)| key.eq_ignore_ascii_case(name))
-        .map(|(_, value)| value)
+    object.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
 }
 
 fn text(value: &Value, name: &str, scrubber: &Scrubber) -> Option<String> {

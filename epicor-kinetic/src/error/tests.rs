@@ -17,109 +17,28 @@ fn epicor(message: &str, class: &str) -> String {
 
 fn of(status: u16, body: &str) -> Error {
     let status = StatusCode::from_u16(status).unwrap();
-    Error::response(
-        "read Vendors",
-        status,
-        &HeaderMap::new(),
-        body.as_bytes(),
-        &Scrubber::default(),
-    )
+    Error::response("read Vendors", status, &HeaderMap::new(), body.as_bytes(), &Scrubber::default())
 }
 
 #[test]
 fn answers_are_classified_by_class_and_message_before_their_status() {
     for (status, message, class, kind) in [
-        (
-            401,
-            "Invalid username or password.",
-            UNAUTHORISED,
-            ErrorKind::Auth,
-        ),
-        (
-            401,
-            "Invalid API Key XYZ\nCompany EPIC06",
-            UNAUTHORISED,
-            ErrorKind::Auth,
-        ),
-        (
-            401,
-            "Access denied (Erp.BO.Company.GetRows).",
-            UNAUTHORISED,
-            ErrorKind::Forbidden,
-        ),
-        (
-            403,
-            "Access denied (Erp.BO.Company.GetRows).",
-            "UnauthorizedAccessException",
-            ErrorKind::Forbidden,
-        ),
-        (
-            403,
-            "Outside of the scope",
-            "UnauthorizedAccessException",
-            ErrorKind::Forbidden,
-        ),
-        (
-            400,
-            "GL account is not active.",
-            "Ice.Common.BusinessObjectException",
-            ErrorKind::Rejected,
-        ),
-        (
-            400,
-            "Duplicate invoice number",
-            "Ice.BLException",
-            ErrorKind::Conflict,
-        ),
-        (
-            400,
-            "Row has been modified by another user and couldn't be updated",
-            "Ice.BLException",
-            ErrorKind::Conflict,
-        ),
-        (
-            409,
-            "exists",
-            "Ice.Common.DuplicateRecordException",
-            ErrorKind::Conflict,
-        ),
-        (
-            500,
-            "Record not found.",
-            "Ice.Common.RecordNotFoundException",
-            ErrorKind::NotFound,
-        ),
-        (
-            404,
-            "no service",
-            "Epicor.RESTApi.ErrorHandling.ApiException",
-            ErrorKind::NotFound,
-        ),
+        (401, "Invalid username or password.", UNAUTHORISED, ErrorKind::Auth),
+        (401, "Invalid API Key XYZ\nCompany EPIC06", UNAUTHORISED, ErrorKind::Auth),
+        (401, "Access denied (Erp.BO.Company.GetRows).", UNAUTHORISED, ErrorKind::Forbidden),
+        (403, "Access denied (Erp.BO.Company.GetRows).", "UnauthorizedAccessException", ErrorKind::Forbidden),
+        (403, "Outside of the scope", "UnauthorizedAccessException", ErrorKind::Forbidden),
+        (400, "GL account is not active.", "Ice.Common.BusinessObjectException", ErrorKind::Rejected),
+        (400, "Duplicate invoice number", "Ice.BLException", ErrorKind::Conflict),
+        (400, "Row has been modified by another user and couldn't be updated", "Ice.BLException", ErrorKind::Conflict),
+        (409, "exists", "Ice.Common.DuplicateRecordException", ErrorKind::Conflict),
+        (500, "Record not found.", "Ice.Common.RecordNotFoundException", ErrorKind::NotFound),
+        (404, "no service", "Epicor.RESTApi.ErrorHandling.ApiException", ErrorKind::NotFound),
         (410, "session", "Epicor.InvalidSessionException", ErrorKind::Auth),
-        (
-            400,
-            "Maximum users exceeded on license type: DefaultUser",
-            "Ice.BLException",
-            ErrorKind::Throttled,
-        ),
-        (
-            400,
-            "syntax",
-            "Microsoft.OData.ODataException",
-            ErrorKind::Rejected,
-        ),
-        (
-            503,
-            "pending",
-            "Ice.ConversionsPendingException",
-            ErrorKind::Server,
-        ),
-        (
-            500,
-            "Object reference",
-            "System.NullReferenceException",
-            ErrorKind::Server,
-        ),
+        (400, "Maximum users exceeded on license type: DefaultUser", "Ice.BLException", ErrorKind::Throttled),
+        (400, "syntax", "Microsoft.OData.ODataException", ErrorKind::Rejected),
+        (503, "pending", "Ice.ConversionsPendingException", ErrorKind::Server),
+        (500, "Object reference", "System.NullReferenceException", ErrorKind::Server),
         (429, "slow down", "X", ErrorKind::Throttled),
     ] {
         let error = of(status, &epicor(message, class));
@@ -132,11 +51,7 @@ fn answers_are_classified_by_class_and_message_before_their_status() {
 
 #[test]
 fn a_wrong_key_a_wrong_password_and_a_missing_right_read_differently() {
-    let bodies = [
-        "Invalid API Key X",
-        "Invalid username or password.",
-        "Access denied (Erp.BO.Part.GetRows).",
-    ];
+    let bodies = ["Invalid API Key X", "Invalid username or password.", "Access denied (Erp.BO.Part.GetRows)."];
     let texts: Vec<String> = bodies
         .iter()
         .map(|message| of(401, &epicor(message, "System.UnauthorizedAccessException")).to_string())
@@ -147,31 +62,19 @@ fn a_wrong_key_a_wrong_password_and_a_missing_right_read_differently() {
 
 #[test]
 fn the_unknown_column_is_named() {
-    let body = epicor(
-        "Could not find a property named 'VendorId' on type 'Erp.Vendor'.",
-        "ODataException",
-    );
+    let body = epicor("Could not find a property named 'VendorId' on type 'Erp.Vendor'.", "ODataException");
     assert!(of(400, &body).to_string().contains("VendorId"));
-    let hostile = epicor(
-        "Could not find a property named 'x; drop\n' on type",
-        "ODataException",
-    );
+    let hostile = epicor("Could not find a property named 'x; drop\n' on type", "ODataException");
     assert!(!of(400, &hostile).to_string().contains("drop"));
 }
 
 #[test]
 fn messages_of_the_server_stay_out_of_the_line_for_logs() {
-    let error = of(
-        400,
-        &epicor("Vendor ACME owes 12.50", "Ice.Common.BusinessObjectException"),
-    );
+    let error = of(400, &epicor("Vendor ACME owes 12.50", "Ice.Common.BusinessObjectException"));
     assert!(!error.to_string().contains("ACME"));
     assert!(!error.to_string().contains('\n'));
     let detail = &error.service_error().unwrap().details[0];
-    assert_eq!(
-        (detail.table.as_deref(), detail.field.as_deref()),
-        (Some("APInvHed"), Some("InvoiceNum"))
-    );
+    assert_eq!((detail.table.as_deref(), detail.field.as_deref()), (Some("APInvHed"), Some("InvoiceNum")));
     assert!(error.correlation_id().is_some());
 }
 
@@ -188,17 +91,11 @@ fn other_shapes_of_bodies_are_tolerated() {
         "<?xml version=\"1.0\"?><ApiError xmlns=\"x\"><HttpStatus>401</HttpStatus><ErrorMessage>Invalid username or \
          password &amp; more.</ErrorMessage><ErrorType>System.UnauthorizedAccessException</ErrorType></ApiError>",
     );
-    assert_eq!(
-        xml.service_error().unwrap().message,
-        "Invalid username or password & more."
-    );
+    assert_eq!(xml.service_error().unwrap().message, "Invalid username or password & more.");
     assert_eq!(xml.service_error().unwrap().http_status, Some(401));
     let html = of(502, "<html><body><h1>Bad\n   Gateway</h1></body></html>");
     assert!(html.service_error().is_none());
-    assert_eq!(
-        html.body_excerpt(),
-        Some("<html><body><h1>Bad Gateway</h1></body></html>")
-    );
+    assert_eq!(html.body_excerpt(), Some("<html><body><h1>Bad Gateway</h1></body></html>"));
     let empty = of(500, "");
     assert_eq!((empty.kind(), empty.body_excerpt()), (ErrorKind::Server, None));
     let long = of(500, &"x".repeat(1_000_000));
@@ -217,8 +114,7 @@ fn secrets_are_cut_out_in_every_spelling() {
     headers.insert("x-api-key", key);
     let mut scrubber = Scrubber::of(&headers);
     scrubber.add(password);
-    let encoded =
-        percent_encoding::utf8_percent_encode(password, percent_encoding::NON_ALPHANUMERIC).to_string();
+    let encoded = percent_encoding::utf8_percent_encode(password, percent_encoding::NON_ALPHANUMERIC).to_string();
     let body = format!(
         "key KEY-abcDEF123 and key-ABCdef123, plain {password}, json {}, url {encoded}, xml p&quot;ä&amp;ss/w rd.",
         serde_json::to_string(password).unwrap()
@@ -246,9 +142,5 @@ fn a_secret_at_the_edge_of_the_excerpt_is_not_cut_in_half() {
     let mut scrubber = Scrubber::default();
     scrubber.add("SECRETSECRET");
     let body = format!("{}SECRETSECRET", "x".repeat(507));
-    assert!(
-        !service::excerpt(body.as_bytes(), &scrubber)
-            .unwrap()
-            .contains("SECRE")
-    );
+    assert!(!service::excerpt(body.as_bytes(), &scrubber).unwrap().contains("SECRE"));
 }

@@ -69,10 +69,7 @@ impl KeysetColumns {
     }
 
     fn with(mut self, name: impl Into<String>, kind: Kind) -> Self {
-        self.0.push(Column {
-            name: name.into(),
-            kind,
-        });
+        self.0.push(Column { name: name.into(), kind });
         self
     }
 
@@ -89,11 +86,7 @@ impl KeysetColumns {
         self.0
             .iter()
             .zip(values)
-            .map(|(column, value)| {
-                value
-                    .and_then(|value| column.kind.read(value))
-                    .ok_or(column.name.as_str())
-            })
+            .map(|(column, value)| value.and_then(|value| column.kind.read(value)).ok_or(column.name.as_str()))
             .collect()
     }
 
@@ -119,18 +112,10 @@ impl KeysetColumns {
         if values.len() != self.0.len() {
             return Err(Error::config(
                 "page by key",
-                format!(
-                    "{} columns, but {} values to continue from; give one for each",
-                    self.0.len(),
-                    values.len()
-                ),
+                format!("{} columns, but {} values to continue from; give one for each", self.0.len(), values.len()),
             ));
         }
-        self.0
-            .iter()
-            .zip(values)
-            .map(|(column, value)| column.kind.literal(value))
-            .collect()
+        self.0.iter().zip(values).map(|(column, value)| column.kind.literal(value)).collect()
     }
 
     pub(super) fn compare(&self, one: &[String], two: &[String]) -> Option<Ordering> {
@@ -147,12 +132,10 @@ impl KeysetColumns {
 impl Kind {
     fn literal(self, text: &str) -> Result<Literal> {
         match self {
-            Self::Integer => text.parse::<i64>().map(Literal::integer).map_err(|_| {
-                Error::config(
-                    "page by key",
-                    "a value to continue from is no whole number; check it",
-                )
-            }),
+            Self::Integer => text
+                .parse::<i64>()
+                .map(Literal::integer)
+                .map_err(|_| Error::config("page by key", "a value to continue from is no whole number; check it")),
             Self::Decimal => Literal::decimal(text),
             Self::Text => Ok(Literal::string(text)),
             Self::Datetime => Literal::datetime_text(text),
@@ -195,16 +178,10 @@ impl Kind {
 /// Compares decimal texts of any length, as [`Literal::decimal`] accepts them.
 fn compare_decimals(one: &str, two: &str) -> Ordering {
     fn parts(text: &str) -> (bool, &str, &str) {
-        let (negative, digits) = text
-            .strip_prefix('-')
-            .map_or((false, text), |digits| (true, digits));
+        let (negative, digits) = text.strip_prefix('-').map_or((false, text), |digits| (true, digits));
         let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
         let (whole, fraction) = (whole.trim_start_matches('0'), fraction.trim_end_matches('0'));
-        (
-            negative && !(whole.is_empty() && fraction.is_empty()),
-            whole,
-            fraction,
-        )
+        (negative && !(whole.is_empty() && fraction.is_empty()), whole, fraction)
     }
     let ((minus_one, whole_one, rest_one), (minus_two, whole_two, rest_two)) = (parts(one), parts(two));
     let size = whole_one
@@ -235,26 +212,14 @@ mod tests {
             "D gt 2024-05-22T00:00:00 or (D eq 2024-05-22T00:00:00 and N gt 7) \
              or (D eq 2024-05-22T00:00:00 and N eq 7 and S gt 'O''x')"
         );
-        assert_eq!(
-            KeysetColumns::new()
-                .integer("N")
-                .behind(&["7".to_owned()])
-                .unwrap()
-                .to_odata()
-                .unwrap(),
-            "N gt 7"
-        );
+        assert_eq!(KeysetColumns::new().integer("N").behind(&["7".to_owned()]).unwrap().to_odata().unwrap(), "N gt 7");
     }
 
     #[test]
     fn values_that_do_not_fit_their_column_are_refused() {
         let columns = KeysetColumns::new().integer("N").guid("G");
         for bad in [vec!["7"], vec!["seven", ""], vec!["7", "no guid"]] {
-            assert!(
-                columns
-                    .literals(&bad.into_iter().map(str::to_owned).collect::<Vec<_>>())
-                    .is_err()
-            );
+            assert!(columns.literals(&bad.into_iter().map(str::to_owned).collect::<Vec<_>>()).is_err());
         }
     }
 

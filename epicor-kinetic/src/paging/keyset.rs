@@ -37,13 +37,7 @@ pub struct Keyset {
 
 impl Keyset {
     pub(crate) fn new(query: Query, columns: KeysetColumns) -> Self {
-        Self {
-            remaining: query.top,
-            query,
-            columns,
-            after: None,
-            done: false,
-        }
+        Self { remaining: query.top, query, columns, after: None, done: false }
     }
 
     /// Goes on behind the last row of the page before the continuation was taken.
@@ -74,11 +68,7 @@ impl Keyset {
     /// Where to go on later; `None` before the first row.
     pub fn continuation(&self) -> Option<Continuation> {
         let after = self.after.clone()?;
-        Some(Continuation {
-            of: self.query.operation(),
-            columns: self.columns.clone(),
-            after,
-        })
+        Some(Continuation { of: self.query.operation(), columns: self.columns.clone(), after })
     }
 
     /// The next page, or `None` at the end. After an error the same page is tried again.
@@ -114,22 +104,18 @@ impl Keyset {
             return Ok(None);
         }
         self.after = last;
-        self.remaining = self
-            .remaining
-            .map(|remaining| remaining.saturating_sub(items.len() as u64));
-        Ok(Some(Page {
-            items,
-            count: page.count,
-        }))
+        self.remaining = self.remaining.map(|remaining| remaining.saturating_sub(items.len() as u64));
+        Ok(Some(Page { items, count: page.count }))
     }
 
     /// The rows as a stream that ends after the first error.
     pub fn into_stream<T: DeserializeOwned + Send + 'static>(
         self,
     ) -> futures_core::stream::BoxStream<'static, Result<T>> {
-        stream::try_unfold(self, |mut keyset| async move {
-            Ok(keyset.next_page::<T>().await?.map(|page| (page, keyset)))
-        })
+        stream::try_unfold(
+            self,
+            |mut keyset| async move { Ok(keyset.next_page::<T>().await?.map(|page| (page, keyset))) },
+        )
         .map_ok(|page| stream::iter(page.items.into_iter().map(Ok)))
         .try_flatten()
         .boxed()
@@ -143,10 +129,7 @@ impl Keyset {
             ));
         }
         if self.columns.is_empty() {
-            return Err(Error::config(
-                self.query.operation(),
-                "no columns to page by; name those of a total order",
-            ));
+            return Err(Error::config(self.query.operation(), "no columns to page by; name those of a total order"));
         }
         let mut query = self.query.clone();
         query.also_select(self.columns.names());

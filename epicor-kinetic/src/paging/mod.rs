@@ -39,15 +39,12 @@ impl<T: DeserializeOwned> Page<T> {
     pub(crate) fn decode(response: &Response) -> Result<Self> {
         serde_json::from_slice(response.body()).map_err(|error| match RawPage::decode(response) {
             // The envelope is sound, so one of the rows is not: the row is easier to find than a column of the text.
-            Ok(page) => match page
-                .value
-                .iter()
-                .enumerate()
-                .find_map(|(at, row)| decode_row::<T>(response, at, row).err())
-            {
-                Some(error) => error,
-                None => response.not_json(&error),
-            },
+            Ok(page) => {
+                match page.value.iter().enumerate().find_map(|(at, row)| decode_row::<T>(response, at, row).err()) {
+                    Some(error) => error,
+                    None => response.not_json(&error),
+                }
+            }
             Err(error) => error,
         })
     }
@@ -70,10 +67,7 @@ impl<'a> RawPage<'a> {
 
 fn decode_row<T: DeserializeOwned>(response: &Response, at: usize, row: &RawValue) -> Result<T> {
     serde_json::from_str(row.get()).map_err(|error| {
-        Error::decode(
-            response.operation().to_owned(),
-            format!("row {} of the page: {}", at + 1, describe(&error)),
-        )
-        .with_hint("check that the row type fits the columns that were asked for")
+        Error::decode(response.operation().to_owned(), format!("row {} of the page: {}", at + 1, describe(&error)))
+            .with_hint("check that the row type fits the columns that were asked for")
     })
 }

@@ -107,11 +107,7 @@ impl<T: DeserializeOwned> Pages<T> {
             let page = RawPage::decode(&response)?;
             let mut ids = Vec::with_capacity(page.value.len());
             for row in &page.value {
-                ids.push(
-                    self.identities
-                        .of(row)
-                        .map_err(|error| response.not_json(&error))?,
-                );
+                ids.push(self.identities.of(row).map_err(|error| response.not_json(&error))?);
             }
             if ids.get(..seam) != Some(self.tail.as_slice()) {
                 self.begin_again()?;
@@ -145,9 +141,7 @@ impl<T: DeserializeOwned> Pages<T> {
             self.position += fresh as u64;
             self.tail = self.next_tail(&ids);
             self.delivered += items.len() as u64;
-            self.done = page
-                .count
-                .is_some_and(|count| self.start + self.position >= count);
+            self.done = page.count.is_some_and(|count| self.start + self.position >= count);
             let items: Vec<T> = items
                 .into_iter()
                 .map(|(id, item)| {
@@ -156,10 +150,7 @@ impl<T: DeserializeOwned> Pages<T> {
                 })
                 .collect();
             if !items.is_empty() {
-                return Ok(Some(Page {
-                    items,
-                    count: page.count,
-                }));
+                return Ok(Some(Page { items, count: page.count }));
             }
         }
         Ok(None)
@@ -170,10 +161,8 @@ impl<T: DeserializeOwned> Pages<T> {
     where
         T: Send + 'static,
     {
-        stream::try_unfold(self, |mut pages| async move {
-            Ok(pages.next_page().await?.map(|page| (page, pages)))
-        })
-        .boxed()
+        stream::try_unfold(self, |mut pages| async move { Ok(pages.next_page().await?.map(|page| (page, pages))) })
+            .boxed()
     }
 
     /// The rows as a stream that ends after the first error.
@@ -181,10 +170,7 @@ impl<T: DeserializeOwned> Pages<T> {
     where
         T: Send + 'static,
     {
-        self.into_page_stream()
-            .map_ok(|page| stream::iter(page.items.into_iter().map(Ok)))
-            .try_flatten()
-            .boxed()
+        self.into_page_stream().map_ok(|page| stream::iter(page.items.into_iter().map(Ok))).try_flatten().boxed()
     }
 
     /// Rows per request. The limit shortens it in the first pass only: later ones meet rows they have seen.
@@ -221,11 +207,8 @@ impl<T: DeserializeOwned> Pages<T> {
         if RawPage::decode(&response)?.value.is_empty() {
             return Ok(());
         }
-        Err(Error::decode(
-            self.query.operation(),
-            "the server gives out too few rows at once to page by offset",
-        )
-        .with_hint("page by key instead"))
+        Err(Error::decode(self.query.operation(), "the server gives out too few rows at once to page by offset")
+            .with_hint("page by key instead"))
     }
 
     fn begin_again(&mut self) -> Result<()> {
@@ -234,10 +217,7 @@ impl<T: DeserializeOwned> Pages<T> {
                 ErrorKind::Conflict,
                 Delivery::Answered,
                 self.query.operation(),
-                format!(
-                    "rows keep moving between pages, {} times so far",
-                    self.rereads + 1
-                ),
+                format!("rows keep moving between pages, {} times so far", self.rereads + 1),
             )
             .with_hint("order by a column that does not change, or page by key instead of offset")
             .with_fate(Fate::Final));

@@ -10,10 +10,7 @@ use serde_json::value::RawValue;
 const ROW_COUNTER: &str = "RowIdent";
 
 /// The texts of some columns of a row; `None` for those it does not have.
-pub(super) fn pick<'a>(
-    row: &'a RawValue,
-    names: &[String],
-) -> Result<Vec<Option<&'a RawValue>>, serde_json::Error> {
+pub(super) fn pick<'a>(row: &'a RawValue, names: &[String]) -> Result<Vec<Option<&'a RawValue>>, serde_json::Error> {
     let mut json = serde_json::Deserializer::from_str(row.get());
     let found = Pick { names }.deserialize(&mut json)?;
     json.end()?;
@@ -42,12 +39,7 @@ impl<'de> Visitor<'de> for Pick<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut found = vec![None; self.names.len()];
         while let Some(name) = map.next_key::<std::borrow::Cow<'de, str>>()? {
-            match self
-                .names
-                .iter()
-                .position(|wanted| *wanted == name)
-                .and_then(|at| found.get_mut(at))
-            {
+            match self.names.iter().position(|wanted| *wanted == name).and_then(|at| found.get_mut(at)) {
                 Some(place) => *place = Some(map.next_value()?),
                 None => {
                     map.next_value::<IgnoredAny>()?;
@@ -69,11 +61,7 @@ pub(super) struct Identities {
 impl Identities {
     /// By these key columns; by all columns when there are none or when a row lacks one of them.
     pub(super) fn by(keys: Vec<String>) -> Self {
-        Self {
-            keys,
-            one: RandomState::new(),
-            two: RandomState::new(),
-        }
+        Self { keys, one: RandomState::new(), two: RandomState::new() }
     }
 
     pub(super) fn of(&self, row: &RawValue) -> Result<u128, serde_json::Error> {

@@ -13,11 +13,7 @@ fn raw(text: &str) -> Box<RawValue> {
 fn columns_are_picked_with_their_own_text() {
     let row = raw(r#"{"A": 1.50, "B": null, "C": {"A": 2}, "D": "x"}"#);
     let names = ["D".to_owned(), "A".to_owned(), "Z".to_owned(), "B".to_owned()];
-    let found: Vec<_> = pick(&row, &names)
-        .unwrap()
-        .into_iter()
-        .map(|value| value.map(RawValue::get))
-        .collect();
+    let found: Vec<_> = pick(&row, &names).unwrap().into_iter().map(|value| value.map(RawValue::get)).collect();
     assert_eq!(found, [Some("\"x\""), Some("1.50"), None, Some("null")]);
 }
 

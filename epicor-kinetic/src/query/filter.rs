@@ -20,20 +20,9 @@ pub struct Filter(Node);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Node {
-    Compare {
-        field: String,
-        operator: &'static str,
-        value: Literal,
-    },
-    AnyOf {
-        field: String,
-        values: Vec<Literal>,
-    },
-    Text {
-        function: &'static str,
-        field: String,
-        value: Literal,
-    },
+    Compare { field: String, operator: &'static str, value: Literal },
+    AnyOf { field: String, values: Vec<Literal> },
+    Text { function: &'static str, field: String, value: Literal },
     All(Vec<Node>),
     Any(Vec<Node>),
     Not(Box<Node>),
@@ -100,10 +89,7 @@ impl Field {
     /// The column equals one of `values`; at least one is needed. Written as comparisons joined by `or`, since the
     /// `in` operator is not known to be understood by Kinetic.
     pub fn in_<V: Into<Literal>>(self, values: impl IntoIterator<Item = V>) -> Filter {
-        Filter(Node::AnyOf {
-            field: self.0,
-            values: values.into_iter().map(Into::into).collect(),
-        })
+        Filter(Node::AnyOf { field: self.0, values: values.into_iter().map(Into::into).collect() })
     }
 
     /// The column has no value.
@@ -146,10 +132,7 @@ impl Filter {
     }
 
     /// The opposite condition.
-    #[expect(
-        clippy::should_implement_trait,
-        reason = "it stands beside `and` and `or`, which are no operators"
-    )]
+    #[expect(clippy::should_implement_trait, reason = "it stands beside `and` and `or`, which are no operators")]
     pub fn not(self) -> Self {
         Self(Node::Not(Box::new(self.0)))
     }
@@ -169,18 +152,12 @@ impl Filter {
 impl Node {
     fn write(&self, out: &mut String) -> Result<()> {
         match self {
-            Self::Compare {
-                field,
-                operator,
-                value,
-            } => {
+            Self::Compare { field, operator, value } => {
                 check_column(field)?;
                 if value.is_null() && !matches!(*operator, "eq" | "ne") {
                     return Err(Error::config(
                         "write filter",
-                        format!(
-                            "column {field} is ordered against null, which is true for no row; use is_null"
-                        ),
+                        format!("column {field} is ordered against null, which is true for no row; use is_null"),
                     ));
                 }
                 push(out, &[field, " ", operator, " ", &value.to_string()]);
@@ -190,9 +167,7 @@ impl Node {
                 if values.is_empty() {
                     return Err(Error::config(
                         "write filter",
-                        format!(
-                            "the list of values for column {field} is empty; leave the query out instead"
-                        ),
+                        format!("the list of values for column {field} is empty; leave the query out instead"),
                     ));
                 }
                 let parts: Vec<String> = values.iter().map(|value| format!("{field} eq {value}")).collect();
@@ -202,11 +177,7 @@ impl Node {
                     push(out, &["(", &parts.join(" or "), ")"]);
                 }
             }
-            Self::Text {
-                function,
-                field,
-                value,
-            } => {
+            Self::Text { function, field, value } => {
                 check_column(field)?;
                 push(out, &[function, "(", field, ",", &value.to_string(), ")"]);
             }
@@ -219,10 +190,7 @@ impl Node {
             }
             Self::Raw(text) => {
                 if text.trim().is_empty() {
-                    return Err(Error::config(
-                        "write filter",
-                        "a raw filter is empty; leave it out instead",
-                    ));
+                    return Err(Error::config("write filter", "a raw filter is empty; leave it out instead"));
                 }
                 out.push_str(text);
             }
@@ -261,9 +229,7 @@ fn push(out: &mut String, pieces: &[&str]) {
 /// A column's name, or a path of names through navigation properties.
 pub(crate) fn check_column(name: &str) -> Result<()> {
     let sound = |part: &str| {
-        part.chars()
-            .next()
-            .is_some_and(|first| first.is_alphabetic() || first == '_')
+        part.chars().next().is_some_and(|first| first.is_alphabetic() || first == '_')
             && part.chars().all(|c| c.is_alphanumeric() || c == '_')
     };
     if name.len() > 200 || !name.split('/').all(sound) {

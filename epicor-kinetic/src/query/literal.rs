@@ -63,10 +63,7 @@ impl Literal {
             None => digits(unsigned),
         };
         if !sound {
-            return Err(Error::config(
-                "write literal",
-                "a decimal is no plain number; write it like -12.50",
-            ));
+            return Err(Error::config("write literal", "a decimal is no plain number; write it like -12.50"));
         }
         Ok(Self(Form::Bare(text)))
     }
@@ -98,9 +95,7 @@ impl Literal {
 
     /// A date and time with its offset: `2024-05-22T08:00:00Z`, `2024-05-22T08:00:00-05:00`.
     pub fn datetime_offset<Z: TimeZone>(time: &DateTime<Z>) -> Self {
-        Self(Form::Bare(
-            time.fixed_offset().to_rfc3339_opts(SecondsFormat::AutoSi, true),
-        ))
+        Self(Form::Bare(time.fixed_offset().to_rfc3339_opts(SecondsFormat::AutoSi, true)))
     }
 
     /// A date or a date and time, with or without offset, exactly as a server wrote it before.
@@ -110,10 +105,7 @@ impl Literal {
     pub fn datetime_text(text: impl Into<String>) -> Result<Self> {
         let text = text.into();
         if Moment::parse(&text).is_none() {
-            return Err(Error::config(
-                "write literal",
-                "a date is malformed; write it like 2024-05-22T08:00:00",
-            ));
+            return Err(Error::config("write literal", "a date is malformed; write it like 2024-05-22T08:00:00"));
         }
         Ok(Self(Form::Bare(text)))
     }

@@ -179,9 +179,7 @@ impl Query {
     }
 
     /// Reads all rows by offset, row after row. Ends after the first error.
-    pub fn stream<T: DeserializeOwned + Send + 'static>(
-        self,
-    ) -> futures_core::stream::BoxStream<'static, Result<T>> {
+    pub fn stream<T: DeserializeOwned + Send + 'static>(self) -> futures_core::stream::BoxStream<'static, Result<T>> {
         self.pages().into_stream()
     }
 
@@ -202,18 +200,11 @@ impl Query {
         let key: Vec<String> = key.into_iter().map(|part| part.to_string()).collect();
         let operation = format!("get one of {}", self.name());
         if key.is_empty() {
-            return Err(Error::config(
-                operation,
-                "the key is empty; give the values of all key columns",
-            ));
+            return Err(Error::config(operation, "the key is empty; give the values of all key columns"));
         }
         let base = self.base_url(&operation)?;
         let mut url = base.clone();
-        url.set_path(&format!(
-            "{}{}",
-            base.path(),
-            crate::address::segment(&format!("({})", key.join(",")))
-        ));
+        url.set_path(&format!("{}{}", base.path(), crate::address::segment(&format!("({})", key.join(",")))));
         self.write_options(&mut url, false)?;
         self.client.execute(&Call::get(operation, url)).await?.json()
     }
@@ -291,12 +282,7 @@ impl Query {
             check_column(name)?;
             options.push((name, value.clone()));
         }
-        for column in self
-            .select
-            .iter()
-            .chain(&self.expand)
-            .chain(self.order.iter().map(|(column, _)| column))
-        {
+        for column in self.select.iter().chain(&self.expand).chain(self.order.iter().map(|(column, _)| column)) {
             check_column(column)?;
         }
         if !self.select.is_empty() {

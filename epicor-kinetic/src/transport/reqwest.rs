@@ -63,9 +63,7 @@ async fn collect(answer: &mut ::reqwest::Response, promised: u64) -> Result<Byte
     let Some(second) = next(answer).await? else {
         return Ok(first);
     };
-    let capacity = usize::try_from(promised)
-        .unwrap_or(0)
-        .max(first.len() + second.len());
+    let capacity = usize::try_from(promised).unwrap_or(0).max(first.len() + second.len());
     let mut body = BytesMut::with_capacity(capacity);
     body.extend_from_slice(&first);
     body.extend_from_slice(&second);
@@ -79,11 +77,7 @@ async fn collect(answer: &mut ::reqwest::Response, promised: u64) -> Result<Byte
 /// Whatever breaks after the head of the answer leaves the body incomplete.
 async fn next(answer: &mut ::reqwest::Response) -> Result<Option<Bytes>, TransportError> {
     answer.chunk().await.map_err(|error| {
-        let kind = if error.is_timeout() {
-            TransportErrorKind::Timeout
-        } else {
-            TransportErrorKind::Truncated
-        };
+        let kind = if error.is_timeout() { TransportErrorKind::Timeout } else { TransportErrorKind::Truncated };
         TransportError::with_source(kind, error.without_url())
     })
 }

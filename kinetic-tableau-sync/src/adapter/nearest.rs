@@ -19,9 +19,7 @@ fn distance(one: &str, other: &str) -> usize {
         let mut diagonal = nth;
         let mut left = nth + 1;
         for (cell, its) in row.iter_mut().skip(1).zip(&other) {
-            let best = (*cell + 1)
-                .min(left + 1)
-                .min(diagonal + usize::from(letter != *its));
+            let best = (*cell + 1).min(left + 1).min(diagonal + usize::from(letter != *its));
             diagonal = std::mem::replace(cell, best);
             left = best;
         }
@@ -38,13 +36,9 @@ mod tests {
 
     #[test]
     fn letters_are_counted() {
-        for (one, other, far) in [
-            ("", "abc", 3),
-            ("abc", "abc", 0),
-            ("kitten", "sitting", 3),
-            ("ab", "ba", 2),
-            ("abc", "", 3),
-        ] {
+        for (one, other, far) in
+            [("", "abc", 3), ("abc", "abc", 0), ("kitten", "sitting", 3), ("ab", "ba", 2), ("abc", "", 3)]
+        {
             assert_eq!(distance(one, other), far, "{one} to {other}");
         }
     }

@@ -46,18 +46,11 @@ pub(crate) fn encode(segment: &AuditSegment) -> Option<Vec<u8>> {
     let has_versions = records.versions.iter().any(|version| *version != 0);
     out.push(u8::from(has_versions));
     if has_versions {
-        records
-            .versions
-            .iter()
-            .for_each(|version| out.extend_from_slice(&version.to_le_bytes()));
+        records.versions.iter().for_each(|version| out.extend_from_slice(&version.to_le_bytes()));
     }
-    records
-        .hashes
-        .iter()
-        .for_each(|hash| out.extend_from_slice(&hash.to_le_bytes()));
-    for texts in [&records.keys, &records.row_ids, &records.stamps, &records.reasons]
-        .into_iter()
-        .chain(&records.dimensions)
+    records.hashes.iter().for_each(|hash| out.extend_from_slice(&hash.to_le_bytes()));
+    for texts in
+        [&records.keys, &records.row_ids, &records.stamps, &records.reasons].into_iter().chain(&records.dimensions)
     {
         write_texts(&mut out, texts)?;
     }
@@ -85,15 +78,8 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<AuditSegment> {
     let length = reader.length()?;
     let head: Head = serde_json::from_slice(reader.take(length)?).ok()?;
     let count = usize::try_from(head.records).ok()?;
-    let actions = reader
-        .take(count)?
-        .iter()
-        .map(|&code| Action::from_code(code))
-        .collect::<Option<Vec<_>>>()?;
-    let versions = match reader.flag()? {
-        true => reader.numbers(count, i64::from_le_bytes)?,
-        false => vec![0; count],
-    };
+    let actions = reader.take(count)?.iter().map(|&code| Action::from_code(code)).collect::<Option<Vec<_>>>()?;
+    let versions = if reader.flag()? { reader.numbers(count, i64::from_le_bytes)? } else { vec![0; count] };
     let hashes = reader.numbers(count, u128::from_le_bytes)?;
     let mut records = Records {
         actions,
@@ -175,18 +161,14 @@ mod tests {
     fn segment(rows: usize) -> AuditSegment {
         let mut records = Records::with_dimensions(1);
         for row in 0..rows {
-            let action = if row % 2 == 0 {
-                Action::Insert
-            } else {
-                Action::Reject
-            };
+            let action = if row % 2 == 0 { Action::Insert } else { Action::Reject };
             let reason = if row % 2 == 0 { "" } else { "größer" };
             let key = format!("[\"E1\",{row}]");
             records
                 .push(
                     action,
                     &key,
-                    2_226_299_042 + row as i64,
+                    2_226_299_042 + i64::try_from(row).unwrap(),
                     "id",
                     "",
                     u128::MAX - row as u128,

@@ -108,9 +108,7 @@ impl AuditFilter {
         let Ok(parts) = serde_json::from_str::<Vec<serde_json::Value>>(key) else {
             return false;
         };
-        let last = parts
-            .last()
-            .map(|part| part.as_str().map_or_else(|| part.to_string(), ToOwned::to_owned));
+        let last = parts.last().map(|part| part.as_str().map_or_else(|| part.to_string(), ToOwned::to_owned));
         last.as_ref() == Some(wanted)
     }
 }
@@ -174,10 +172,7 @@ pub struct AuditError {
 impl AuditError {
     /// A failure with a one-line message.
     pub fn new(message: impl Into<String>) -> Self {
-        Self {
-            message: message.into(),
-            cause: None,
-        }
+        Self { message: message.into(), cause: None }
     }
 
     /// Adds the cause.

@@ -80,10 +80,7 @@ impl Records {
     /// Empty columns, with so many dimensions.
     #[must_use]
     pub fn with_dimensions(dimensions: usize) -> Self {
-        Self {
-            dimensions: vec![TextColumn::default(); dimensions],
-            ..Self::default()
-        }
+        Self { dimensions: vec![TextColumn::default(); dimensions], ..Self::default() }
     }
 
     /// How many records there are.

@@ -4,9 +4,7 @@ use std::collections::{HashMap, VecDeque};
 
 use sha2::{Digest as _, Sha256};
 
-use super::{
-    AuditEntry, AuditError, AuditEvent, AuditFilter, AuditRecord, AuditSegment, Verification, codec,
-};
+use super::{AuditEntry, AuditError, AuditEvent, AuditFilter, AuditRecord, AuditSegment, Verification, codec};
 use crate::destination::Receipt;
 use crate::digest;
 use crate::model::RunId;
@@ -31,6 +29,7 @@ impl Kind {
         }
     }
 
+    #[cfg(feature = "sqlite")]
     pub(crate) fn from_code(code: u8) -> Option<Self> {
         match code {
             1 => Some(Self::Segment),
@@ -79,16 +78,8 @@ pub(crate) struct Verifier {
 
 impl Verifier {
     pub(crate) fn new() -> Self {
-        let found = Verification {
-            entries: 0,
-            records: 0,
-            first_broken: None,
-            head: String::new(),
-        };
-        Self {
-            before: [0; HASH],
-            found,
-        }
+        let found = Verification { entries: 0, records: 0, first_broken: None, head: String::new() };
+        Self { before: [0; HASH], found }
     }
 
     /// Looks at the next entry. What follows a broken one is only counted.
@@ -101,15 +92,9 @@ impl Verifier {
         self.found.records += records.unwrap_or_default();
         let expected = self.found.entries;
         let wrong = if entry.sequence != expected {
-            Some((
-                expected,
-                format!("entry {expected} is missing; {} follows", entry.sequence),
-            ))
+            Some((expected, format!("entry {expected} is missing; {} follows", entry.sequence)))
         } else if hash(&self.before, entry.sequence, entry.kind, &entry.body) != entry.hash {
-            Some((
-                entry.sequence,
-                "its content or its place in the chain is not what was written".to_owned(),
-            ))
+            Some((entry.sequence, "its content or its place in the chain is not what was written".to_owned()))
         } else if records.is_none() {
             Some((entry.sequence, "it cannot be read".to_owned()))
         } else {
@@ -135,10 +120,7 @@ pub(crate) fn events<'a>(
     let mut found = Vec::new();
     for entry in entries.filter(|entry| entry.kind == Kind::Event) {
         let event: AuditEntry = serde_json::from_slice(&entry.body).map_err(|_| damaged(entry.sequence))?;
-        let fits = filter
-            .dataset
-            .as_ref()
-            .is_none_or(|wanted| *wanted == event.dataset)
+        let fits = filter.dataset.as_ref().is_none_or(|wanted| *wanted == event.dataset)
             && filter.run.as_ref().is_none_or(|wanted| *wanted == event.run)
             && filter.since.is_none_or(|since| event.at >= since)
             && filter.until.is_none_or(|until| event.at < until);
@@ -167,11 +149,7 @@ impl<'a> Search<'a> {
                 _ => None,
             })
             .collect();
-        Self {
-            filter,
-            landed,
-            found: VecDeque::new(),
-        }
+        Self { filter, landed, found: VecDeque::new() }
     }
 
     /// Looks through the next entry.
@@ -181,10 +159,7 @@ impl<'a> Search<'a> {
         }
         let segment = codec::decode(&entry.body).ok_or_else(|| damaged(entry.sequence))?;
         let filter = self.filter;
-        let fits = filter
-            .dataset
-            .as_ref()
-            .is_none_or(|wanted| *wanted == segment.dataset)
+        let fits = filter.dataset.as_ref().is_none_or(|wanted| *wanted == segment.dataset)
             && filter.run.as_ref().is_none_or(|wanted| *wanted == segment.run)
             && filter.since.is_none_or(|since| segment.at >= since)
             && filter.until.is_none_or(|until| segment.at < until);
@@ -235,7 +210,5 @@ impl<'a> Search<'a> {
 }
 
 fn damaged(sequence: u64) -> AuditError {
-    AuditError::new(format!(
-        "entry {sequence} cannot be read; `audit --verify` tells where the trail is broken"
-    ))
+    AuditError::new(format!("entry {sequence} cannot be read; `audit --verify` tells where the trail is broken"))
 }

@@ -36,11 +36,7 @@ impl Parts {
         let day = text.digits(2)?;
         let days = days_since_epoch(year, month, day)?;
         if text.0.is_empty() {
-            return Ok(Self {
-                days,
-                micros_of_day: 0,
-                offset_minutes: 0,
-            });
+            return Ok(Self { days, micros_of_day: 0, offset_minutes: 0 });
         }
         if text.byte(b'T').is_err() {
             text.byte(b' ')?;
@@ -64,11 +60,7 @@ impl Parts {
             return Err(Reason::Date);
         }
         let micros_of_day = ((hour * 60 + minute) * 60 + second) * 1_000_000 + micros;
-        Ok(Self {
-            days,
-            micros_of_day,
-            offset_minutes,
-        })
+        Ok(Self { days, micros_of_day, offset_minutes })
     }
 }
 

@@ -68,25 +68,15 @@ impl PageDecoder {
         let mut properties: Vec<Property> = Vec::new();
         let mut by_name: HashMap<Vec<u8>, usize> = HashMap::new();
         for (at, column) in schema.columns.iter().enumerate() {
-            let index = *by_name
-                .entry(column.source.clone().into_bytes())
-                .or_insert_with(|| {
-                    properties.push(Property {
-                        columns: Vec::new(),
-                        seen_in: 0,
-                    });
-                    properties.len() - 1
-                });
+            let index = *by_name.entry(column.source.clone().into_bytes()).or_insert_with(|| {
+                properties.push(Property { columns: Vec::new(), seen_in: 0 });
+                properties.len() - 1
+            });
             if let Some(property) = properties.get_mut(index) {
                 property.columns.push(at);
             }
         }
-        Self {
-            schema,
-            properties,
-            by_name,
-            order: Vec::new(),
-        }
+        Self { schema, properties, by_name, order: Vec::new() }
     }
 
     /// Decodes one page.
@@ -102,12 +92,8 @@ impl PageDecoder {
         for property in &mut self.properties {
             property.seen_in = 0;
         }
-        let mut columns: Vec<ColumnData> = self
-            .schema
-            .columns
-            .iter()
-            .map(|column| ColumnData::for_type(column.kind))
-            .collect();
+        let mut columns: Vec<ColumnData> =
+            self.schema.columns.iter().map(|column| ColumnData::for_type(column.kind)).collect();
         let mut scanner = Scanner::new(body);
         let (mut value_seen, mut count, mut next_link) = (false, None, None);
 
@@ -130,51 +116,30 @@ impl PageDecoder {
         if !value_seen {
             return Err(DecodeError::page(Reason::NoRows));
         }
-        let batch = Batch::from_columns(Arc::clone(&self.schema), columns)
-            .map_err(|_| DecodeError::page(Reason::Uneven))?;
-        Ok(DecodedPage {
-            batch,
-            count,
-            next_link,
-        })
+        let batch =
+            Batch::from_columns(Arc::clone(&self.schema), columns).map_err(|_| DecodeError::page(Reason::Uneven))?;
+        Ok(DecodedPage { batch, count, next_link })
     }
 
     fn rows(&mut self, scanner: &mut Scanner<'_>, columns: &mut [ColumnData]) -> Result<(), DecodeError> {
         scanner.expect(b'[').map_err(DecodeError::page)?;
         let mut first = true;
         let mut row = 0;
-        while scanner
-            .next_element(&mut first)
-            .map_err(|reason| DecodeError::row(row + 1, reason))?
-        {
+        while scanner.next_element(&mut first).map_err(|reason| DecodeError::row(row + 1, reason))? {
             row += 1;
             self.row(scanner, columns, row)?;
         }
         Ok(())
     }
 
-    fn row(
-        &mut self,
-        scanner: &mut Scanner<'_>,
-        columns: &mut [ColumnData],
-        row: usize,
-    ) -> Result<(), DecodeError> {
-        scanner
-            .expect(b'{')
-            .map_err(|reason| DecodeError::row(row, reason))?;
+    fn row(&mut self, scanner: &mut Scanner<'_>, columns: &mut [ColumnData], row: usize) -> Result<(), DecodeError> {
+        scanner.expect(b'{').map_err(|reason| DecodeError::row(row, reason))?;
         let (mut first, mut place, mut filled) = (true, 0, 0);
-        while scanner
-            .next_member(&mut first)
-            .map_err(|reason| DecodeError::row(row, reason))?
-        {
-            let property = self
-                .property_at(scanner, place)
-                .map_err(|reason| DecodeError::row(row, reason))?;
+        while scanner.next_member(&mut first).map_err(|reason| DecodeError::row(row, reason))? {
+            let property = self.property_at(scanner, place).map_err(|reason| DecodeError::row(row, reason))?;
             place += 1;
             let Some(index) = property else {
-                scanner
-                    .skip_value()
-                    .map_err(|reason| DecodeError::row(row, reason))?;
+                scanner.skip_value().map_err(|reason| DecodeError::row(row, reason))?;
                 continue;
             };
             let Some(property) = self.properties.get_mut(index) else {
@@ -199,11 +164,7 @@ impl PageDecoder {
             }
         }
         if filled != self.properties.len() {
-            let missing = self
-                .properties
-                .iter()
-                .position(|property| property.seen_in != row)
-                .unwrap_or_default();
+            let missing = self.properties.iter().position(|property| property.seen_in != row).unwrap_or_default();
             return Err(self.error(row, missing, Reason::Missing));
         }
         Ok(())
@@ -234,11 +195,7 @@ impl PageDecoder {
             .and_then(|property| property.columns.first())
             .and_then(|&at| self.schema.columns.get(at))
             .map(|column| column.source.clone());
-        DecodeError {
-            row: Some(row),
-            property: name,
-            reason,
-        }
+        DecodeError { row: Some(row), property: name, reason }
     }
 }
 
@@ -290,11 +247,7 @@ fn value(scanner: &mut Scanner<'_>, column: &Column, key: bool, data: &mut Colum
 fn integer(scanner: &mut Scanner<'_>, least: i64, most: i64) -> Result<i64, Reason> {
     let number: Number<'_> = scanner.number()?;
     let value = number.to_i64()?;
-    if (least..=most).contains(&value) {
-        Ok(value)
-    } else {
-        Err(Reason::Range)
-    }
+    if (least..=most).contains(&value) { Ok(value) } else { Err(Reason::Range) }
 }
 
 /// Why a page could not be decoded. Names places, never contents.
@@ -307,19 +260,11 @@ pub struct DecodeError {
 
 impl DecodeError {
     fn page(reason: Reason) -> Self {
-        Self {
-            row: None,
-            property: None,
-            reason,
-        }
+        Self { row: None, property: None, reason }
     }
 
     fn row(row: usize, reason: Reason) -> Self {
-        Self {
-            row: Some(row),
-            property: None,
-            reason,
-        }
+        Self { row: Some(row), property: None, reason }
     }
 
     /// Row within the page, counted from one.
@@ -334,10 +279,7 @@ impl DecodeError {
 
     /// Whether the page was cut or garbled on its way, so that asking again may help.
     pub fn is_damage(&self) -> bool {
-        matches!(
-            self.reason,
-            Reason::Syntax | Reason::End | Reason::NotUtf8 | Reason::Trailing | Reason::NoRows
-        )
+        matches!(self.reason, Reason::Syntax | Reason::End | Reason::NotUtf8 | Reason::Trailing | Reason::NoRows)
     }
 
     /// What the operator should do next, where there is something.
@@ -345,9 +287,7 @@ impl DecodeError {
         let property = self.property.as_deref().unwrap_or("the column");
         Some(match self.reason {
             Reason::Range | Reason::Scale => {
-                format!(
-                    "give {property} a wider type in `types`, for instance {property} = \"decimal(38,10)\""
-                )
+                format!("give {property} a wider type in `types`, for instance {property} = \"decimal(38,10)\"")
             }
             Reason::TimeInDate => format!("set {property} = \"timestamp\" in `types`"),
             Reason::Type => format!("set the type that the server sends for {property} in `types`"),

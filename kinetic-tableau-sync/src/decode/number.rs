@@ -30,11 +30,7 @@ impl<'a> Number<'a> {
         let whole = whole.get(..digits(whole)).unwrap_or_default();
         match whole {
             [] => {
-                return Err(if text.len() <= start {
-                    Reason::End
-                } else {
-                    Reason::Syntax
-                });
+                return Err(if text.len() <= start { Reason::End } else { Reason::Syntax });
             }
             // JSON knows no leading zeros.
             [b'0', _, ..] => return Err(Reason::Syntax),
@@ -46,11 +42,7 @@ impl<'a> Number<'a> {
             let rest = text.get(len + 1..).unwrap_or_default();
             fraction = rest.get(..digits(rest)).unwrap_or_default();
             if fraction.is_empty() {
-                return Err(if rest.is_empty() {
-                    Reason::End
-                } else {
-                    Reason::Syntax
-                });
+                return Err(if rest.is_empty() { Reason::End } else { Reason::Syntax });
             }
             len += 1 + fraction.len();
         }
@@ -61,30 +53,15 @@ impl<'a> Number<'a> {
             let power = rest.get(sign..).unwrap_or_default();
             let power = power.get(..digits(power)).unwrap_or_default();
             if power.is_empty() {
-                return Err(if rest.len() <= sign {
-                    Reason::End
-                } else {
-                    Reason::Syntax
-                });
+                return Err(if rest.len() <= sign { Reason::End } else { Reason::Syntax });
             }
             // Far beyond what any column holds; zero keeps being zero.
-            let size = power.iter().fold(0_i32, |sum, digit| {
-                (sum * 10 + i32::from(digit - b'0')).min(100_000)
-            });
+            let size = power.iter().fold(0_i32, |sum, digit| (sum * 10 + i32::from(digit - b'0')).min(100_000));
             exponent = if rest.first() == Some(&b'-') { -size } else { size };
             len += 1 + sign + power.len();
         }
         let text = text.get(..len).unwrap_or_default();
-        Ok((
-            Self {
-                negative,
-                whole,
-                fraction,
-                exponent,
-                text,
-            },
-            len,
-        ))
+        Ok((Self { negative, whole, fraction, exponent, text }, len))
     }
 
     pub(super) fn to_f64(self) -> Result<f64, Reason> {
@@ -98,10 +75,7 @@ impl<'a> Number<'a> {
     #[inline]
     pub(super) fn to_i64(self) -> Result<i64, Reason> {
         if self.fraction.is_empty() && self.exponent == 0 && self.whole.len() <= 18 {
-            let value = self
-                .whole
-                .iter()
-                .fold(0_i64, |sum, digit| sum * 10 + i64::from(digit - b'0'));
+            let value = self.whole.iter().fold(0_i64, |sum, digit| sum * 10 + i64::from(digit - b'0'));
             return Ok(if self.negative { -value } else { value });
         }
         i64::try_from(self.to_decimal(38, 0)?).map_err(|_| Reason::Range)
@@ -134,17 +108,12 @@ impl<'a> Number<'a> {
         // value = (whole ++ fraction) * 10^(exponent - len(fraction)); trailing zeros are moved into the exponent first.
         let all = || self.whole.iter().chain(self.fraction);
         let nonzero = |digit: &u8| *digit != b'0';
-        let in_fraction = self
-            .fraction
-            .iter()
-            .rposition(nonzero)
-            .map(|at| self.whole.len() + at);
+        let in_fraction = self.fraction.iter().rposition(nonzero).map(|at| self.whole.len() + at);
         let Some(last) = in_fraction.or_else(|| self.whole.iter().rposition(nonzero)) else {
             return Ok(0);
         };
         let places = i64::try_from(self.fraction.len()).map_err(|_| Reason::Range)?;
-        let dropped =
-            i64::try_from(self.whole.len() + self.fraction.len() - 1 - last).map_err(|_| Reason::Range)?;
+        let dropped = i64::try_from(self.whole.len() + self.fraction.len() - 1 - last).map_err(|_| Reason::Range)?;
         let shift = i64::from(self.exponent) - places + dropped + i64::from(scale);
         if shift < 0 {
             return Err(Reason::Scale);

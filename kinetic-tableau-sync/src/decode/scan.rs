@@ -48,11 +48,7 @@ impl<'a> Scanner<'a> {
     }
 
     fn wrong(&self) -> Reason {
-        if self.at >= self.bytes.len() {
-            Reason::End
-        } else {
-            Reason::Syntax
-        }
+        if self.at >= self.bytes.len() { Reason::End } else { Reason::Syntax }
     }
 
     #[inline]
@@ -103,11 +99,7 @@ impl<'a> Scanner<'a> {
     #[inline]
     pub(super) fn key_is(&mut self, name: &[u8]) -> bool {
         self.blank();
-        let Some(rest) = self
-            .rest()
-            .strip_prefix(b"\"")
-            .and_then(|rest| rest.strip_prefix(name))
-        else {
+        let Some(rest) = self.rest().strip_prefix(b"\"").and_then(|rest| rest.strip_prefix(name)) else {
             return false;
         };
         let Some(rest) = rest.strip_prefix(b"\"") else {
@@ -236,11 +228,7 @@ impl<'a> Scanner<'a> {
         let code = match first {
             0xD800..=0xDBFF => {
                 if !self.rest().starts_with(b"\\u") {
-                    return Err(if self.rest().len() < 2 {
-                        Reason::End
-                    } else {
-                        Reason::Syntax
-                    });
+                    return Err(if self.rest().len() < 2 { Reason::End } else { Reason::Syntax });
                 }
                 self.at += 2;
                 let second = self.hex4()?;
@@ -275,11 +263,7 @@ impl<'a> Scanner<'a> {
             Some(b'"') => {
                 self.at += 1;
                 if !matches!(self.peek(), Some(b'-' | b'0'..=b'9')) {
-                    return Err(if self.peek().is_none() {
-                        Reason::End
-                    } else {
-                        Reason::Type
-                    });
+                    return Err(if self.peek().is_none() { Reason::End } else { Reason::Type });
                 }
                 let number = self.bare_number().map_err(|reason| match reason {
                     Reason::Syntax => Reason::Type,
@@ -314,9 +298,7 @@ impl<'a> Scanner<'a> {
         if self.null()? {
             return Ok(None);
         }
-        String::from_utf8(self.string()?.into_owned())
-            .map(Some)
-            .map_err(|_| Reason::NotUtf8)
+        String::from_utf8(self.string()?.into_owned()).map(Some).map_err(|_| Reason::NotUtf8)
     }
 
     /// Walks over any value, checking that it is JSON.
@@ -360,11 +342,7 @@ impl<'a> Scanner<'a> {
     /// Nothing but blanks may follow.
     pub(super) fn end(&mut self) -> Result<(), Reason> {
         self.blank();
-        if self.at == self.bytes.len() {
-            Ok(())
-        } else {
-            Err(Reason::Trailing)
-        }
+        if self.at == self.bytes.len() { Ok(()) } else { Err(Reason::Trailing) }
     }
 }
 
@@ -389,8 +367,5 @@ fn plain_len(text: &[u8]) -> usize {
         }
         len += 8;
     }
-    len + tail
-        .iter()
-        .position(|&byte| byte < 0x20 || byte == b'"' || byte == b'\\')
-        .unwrap_or(tail.len())
+    len + tail.iter().position(|&byte| byte < 0x20 || byte == b'"' || byte == b'\\').unwrap_or(tail.len())
 }

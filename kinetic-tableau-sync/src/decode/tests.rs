@@ -7,13 +7,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn column(name: &str, kind: ColumnType) -> Column {
-    Column {
-        name: name.into(),
-        source: name.into(),
-        kind,
-        nullable: true,
-        landed: true,
-    }
+    Column { name: name.into(), source: name.into(), kind, nullable: true, landed: true }
 }
 
 fn schema(columns: &[(&str, ColumnType)]) -> Arc<Schema> {
@@ -64,11 +58,7 @@ fn decimals_are_exact_or_refused() {
     );
     assert_eq!(decimal(38, 0, "1e38"), Err(Reason::Range));
     assert_eq!(decimal(38, 0, "0e99999999999"), Ok(0));
-    assert_eq!(
-        decimal(19, 4, "\"12.5\""),
-        Ok(125_000),
-        "quoted, as IEEE754Compatible sends it"
-    );
+    assert_eq!(decimal(19, 4, "\"12.5\""), Ok(125_000), "quoted, as IEEE754Compatible sends it");
     assert_eq!(decimal(18, 4, "\"abc\""), Err(Reason::Type));
     assert_eq!(decimal(18, 4, "true"), Err(Reason::Type));
     assert_eq!(decimal(18, 4, "01"), Err(Reason::Syntax));
@@ -108,10 +98,7 @@ fn timestamps_with_an_offset_become_utc_and_others_stay() {
     assert_eq!(stamp("\"1970-01-01T00:00:01.5\""), Ok(1_500_000));
     assert_eq!(stamp("\"1970-01-01T02:00:00+02:00\""), Ok(0));
     assert_eq!(stamp("\"1969-12-31T19:00:00-0500\""), Ok(0));
-    assert_eq!(
-        stamp("\"2024-05-22T08:00:00.1234567Z\""),
-        Ok(1_716_364_800_123_456)
-    );
+    assert_eq!(stamp("\"2024-05-22T08:00:00.1234567Z\""), Ok(1_716_364_800_123_456));
     assert_eq!(stamp("\"2024-05-22\""), Ok(1_716_336_000_000_000));
     assert_eq!(stamp("\"2024-05-22T25:00:00\""), Err(Reason::Date));
     assert_eq!(stamp("\"2024-05-22T08:00:00 PM\""), Err(Reason::Date));
@@ -119,20 +106,12 @@ fn timestamps_with_an_offset_become_utc_and_others_stay() {
 
 #[test]
 fn texts_keep_every_character() {
-    let text = |json: &str| {
-        decode_one(ColumnType::Text, json).map(|data| data.text_at(0).unwrap_or("<null>").to_owned())
-    };
-    assert_eq!(
-        text(r#""Müller \"& Söhne\" 製作所 🚀 a\/b\\c""#),
-        Ok("Müller \"& Söhne\" 製作所 🚀 a/b\\c".into())
-    );
+    let text =
+        |json: &str| decode_one(ColumnType::Text, json).map(|data| data.text_at(0).unwrap_or("<null>").to_owned());
+    assert_eq!(text(r#""Müller \"& Söhne\" 製作所 🚀 a\/b\\c""#), Ok("Müller \"& Söhne\" 製作所 🚀 a/b\\c".into()));
     assert_eq!(text(r#""\ud83d\ude80\u0000""#), Ok("🚀\0".into()));
     assert_eq!(text(r#""\ud83d""#), Err(Reason::Syntax));
-    assert_eq!(
-        text("\"a\nb\""),
-        Err(Reason::Syntax),
-        "a raw control character is no JSON"
-    );
+    assert_eq!(text("\"a\nb\""), Err(Reason::Syntax), "a raw control character is no JSON");
     assert_eq!(text("\"\""), Ok(String::new()));
     assert_eq!(text("null"), Ok("<null>".into()));
     assert_eq!(text("7"), Err(Reason::Type));
@@ -141,75 +120,34 @@ fn texts_keep_every_character() {
 #[test]
 fn a_page_says_its_count_and_link_and_skips_the_rest() {
     let page = br#" { "@odata.context":"x", "@odata.count":2, "value":[ {"V":"a","Extra":{"x":[1,{"y":null}]},"K":1} , {"K":2,"V":null} ], "@odata.nextLink":"next" } "#;
-    let page = PageDecoder::new(schema(&[("K", ColumnType::Int64), ("V", ColumnType::Text)]))
-        .decode(page)
-        .unwrap();
-    assert_eq!(
-        (page.batch.rows(), page.count, page.next_link.as_deref()),
-        (2, Some(2), Some("next"))
-    );
+    let page = PageDecoder::new(schema(&[("K", ColumnType::Int64), ("V", ColumnType::Text)])).decode(page).unwrap();
+    assert_eq!((page.batch.rows(), page.count, page.next_link.as_deref()), (2, Some(2), Some("next")));
     assert_eq!(page.batch.columns()[0].i64_at(1), Some(2));
     assert!(page.batch.columns()[1].is_null(1));
 }
 
 #[test]
 fn one_property_may_fill_two_columns() {
-    let mut columns = vec![
-        column("K", ColumnType::Int64),
-        column("ChangedOn", ColumnType::Timestamp),
-    ];
-    columns.push(Column {
-        name: "stamp".into(),
-        landed: false,
-        ..column("ChangedOn", ColumnType::Text)
-    });
-    let schema = Arc::new(Schema {
-        columns,
-        key: vec![0],
-        version: None,
-        row_id: None,
-        stamp: Some(2),
-        dimensions: vec![],
-    });
+    let mut columns = vec![column("K", ColumnType::Int64), column("ChangedOn", ColumnType::Timestamp)];
+    columns.push(Column { name: "stamp".into(), landed: false, ..column("ChangedOn", ColumnType::Text) });
+    let schema =
+        Arc::new(Schema { columns, key: vec![0], version: None, row_id: None, stamp: Some(2), dimensions: vec![] });
     let page = br#"{"value":[{"K":1,"ChangedOn":"2024-05-22T08:00:00.1234567"}]}"#;
     let page = PageDecoder::new(schema).decode(page).unwrap();
     assert_eq!(page.batch.columns()[1].i64_at(0), Some(1_716_364_800_123_456));
-    assert_eq!(
-        page.batch.columns()[2].text_at(0),
-        Some("2024-05-22T08:00:00.1234567")
-    );
+    assert_eq!(page.batch.columns()[2].text_at(0), Some("2024-05-22T08:00:00.1234567"));
 }
 
 #[test]
 fn missing_doubled_and_null_key_properties_are_errors() {
     let mut decoder = PageDecoder::new(schema(&[("K", ColumnType::Int64), ("V", ColumnType::Text)]));
-    let mut reason = |page: &str| {
-        decoder
-            .decode(page.as_bytes())
-            .map(|_| ())
-            .map_err(|error| (error.reason, error.property))
-    };
-    assert_eq!(
-        reason(r#"{"value":[{"K":1}]}"#),
-        Err((Reason::Missing, Some("V".into())))
-    );
-    assert_eq!(
-        reason(r#"{"value":[{"K":1,"V":"a","K":2}]}"#),
-        Err((Reason::Twice, Some("K".into())))
-    );
-    assert_eq!(
-        reason(r#"{"value":[{"K":null,"V":"a"}]}"#),
-        Err((Reason::NullKey, Some("K".into())))
-    );
-    assert_eq!(
-        reason(r#"{"error":{"message":"no"}}"#),
-        Err((Reason::NoRows, None))
-    );
-    assert_eq!(
-        reason(r#"{"value":[]}"#),
-        Ok(()),
-        "the decoder is usable after an error"
-    );
+    let mut reason =
+        |page: &str| decoder.decode(page.as_bytes()).map(|_| ()).map_err(|error| (error.reason, error.property));
+    assert_eq!(reason(r#"{"value":[{"K":1}]}"#), Err((Reason::Missing, Some("V".into()))));
+    assert_eq!(reason(r#"{"value":[{"K":1,"V":"a","K":2}]}"#), Err((Reason::Twice, Some("K".into()))));
+    assert_eq!(reason(r#"{"value":[{"K":null,"V":"a"}]}"#), Err((Reason::NullKey, Some("K".into()))));
+    assert_eq!(reason(r#"{"error":{"message":"no"}}"#), Err((Reason::NoRows, None)));
+    assert_eq!(reason(r#"{"value":[]}"#), Ok(()), "the decoder is usable after an error");
 }
 
 #[test]
@@ -218,9 +156,7 @@ fn a_page_cut_at_any_byte_is_an_error() {
     let mut decoder = PageDecoder::new(schema(&[("K", ColumnType::Int64), ("V", ColumnType::Text)]));
     assert_eq!(decoder.decode(page).unwrap().batch.rows(), 2);
     for cut in 0..page.len() {
-        let error = decoder
-            .decode(&page[..cut])
-            .expect_err("a cut page must not decode");
+        let error = decoder.decode(&page[..cut]).expect_err("a cut page must not decode");
         assert!(error.is_damage(), "cut at {cut}: {error}");
     }
 }

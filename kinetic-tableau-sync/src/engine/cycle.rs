@@ -38,11 +38,8 @@ struct Plan {
 
 /// Runs one cycle under a lease.
 pub(super) async fn run(parts: &Parts, spec: &DatasetSpec, lease: &Lease) -> Result<RunSummary, SyncError> {
-    let found = parts
-        .state
-        .load(&spec.id)
-        .await
-        .map_err(|error| SyncError::new(&spec.id, None, Stage::State, error))?;
+    let found =
+        parts.state.load(&spec.id).await.map_err(|error| SyncError::new(&spec.id, None, Stage::State, error))?;
     let (version, checkpoint) = match found {
         Some(found) => (Some(found.version), found.checkpoint),
         None => (None, Checkpoint::default()),
@@ -97,10 +94,7 @@ impl Cycle<'_> {
             };
             let filled = match plan.kind {
                 LoadKind::Full => work.full(plan.head.clone()).await?,
-                LoadKind::Delta => {
-                    work.delta(self.checkpoint.cursor.clone(), plan.head.clone())
-                        .await?
-                }
+                LoadKind::Delta => work.delta(self.checkpoint.cursor.clone(), plan.head.clone()).await?,
             };
             match filled {
                 Filled::Sealed { intent, load } => {
@@ -114,11 +108,7 @@ impl Cycle<'_> {
                 }
                 Filled::TooLarge { why } => {
                     // The records of the attempt stay in the trail as never landed, so the full load is a run of its own.
-                    self.audit(AuditEvent::Failed {
-                        stage: Stage::Load.as_str().to_owned(),
-                        message: why,
-                    })
-                    .await?;
+                    self.audit(AuditEvent::Failed { stage: Stage::Load.as_str().to_owned(), message: why }).await?;
                     let discarded = self.parts.fingerprints.discard_staged(&self.spec.id, None).await;
                     discarded.map_err(|error| self.error(Stage::State, error))?;
                     self.run = RunId::random();
@@ -138,24 +128,14 @@ impl Cycle<'_> {
 
     /// Decides between full load and delta.
     async fn plan(&self) -> Result<Plan, SyncError> {
-        let schema = self
-            .parts
-            .source
-            .schema(self.spec)
-            .await
-            .map_err(|error| self.error(Stage::Schema, error))?;
+        let schema = self.parts.source.schema(self.spec).await.map_err(|error| self.error(Stage::Schema, error))?;
         if schema.key.is_empty() {
             let message = "the dataset has no key column; name them in its `key`";
             return Err(self.error(Stage::Schema, super::Cause::Invariant(message.to_owned())));
         }
         let target = self.parts.destination.inspect(&self.spec.target).await;
         let target = target.map_err(|error| self.error(Stage::Inspect, error))?;
-        let head = self
-            .parts
-            .source
-            .head(self.spec, &schema)
-            .await
-            .map_err(|error| self.error(Stage::Read, error))?;
+        let head = self.parts.source.head(self.spec, &schema).await.map_err(|error| self.error(Stage::Read, error))?;
         let (takes_delta, target_id) = match target {
             TargetState::Present { id } => (true, Some(id)),
             TargetState::Foreign { id } => (false, Some(id)),
@@ -171,17 +151,8 @@ impl Cycle<'_> {
             }
             None => false,
         };
-        let kind = if continues {
-            LoadKind::Delta
-        } else {
-            LoadKind::Full
-        };
-        Ok(Plan {
-            kind,
-            schema: Arc::new(schema),
-            head,
-            target_id,
-        })
+        let kind = if continues { LoadKind::Delta } else { LoadKind::Full };
+        Ok(Plan { kind, schema: Arc::new(schema), head, target_id })
     }
 
     /// Whether the source's head lies at or behind the checkpoint. Where it lies before it, the database was put back to an older
@@ -192,9 +163,7 @@ impl Cycle<'_> {
             (None, None) => Ok(landed_rows == 0),
             (Some(cursor), Some(head)) => {
                 let behind = self.parts.source.is_after(self.spec, cursor, head);
-                behind
-                    .map(|behind| !behind)
-                    .map_err(|error| self.error(Stage::Read, error))
+                behind.map(|behind| !behind).map_err(|error| self.error(Stage::Read, error))
             }
             (None, Some(_)) | (Some(_), None) => Ok(false),
         }
@@ -205,9 +174,7 @@ impl Cycle<'_> {
         let Some(intent) = self.checkpoint.intent.clone() else {
             return Ok(());
         };
-        self.report(&ProgressEvent::Resumed {
-            run: intent.run.clone(),
-        });
+        self.report(&ProgressEvent::Resumed { run: intent.run.clone() });
         let fresh = std::mem::replace(&mut self.run, intent.run.clone());
         let deliverable = intent.receipt.is_some()
             || (intent.target == self.spec.target
@@ -220,8 +187,7 @@ impl Cycle<'_> {
         if deliverable {
             self.deliver(intent, None).await?;
         } else {
-            self.give_up(&intent, "its sealed load is gone or its target has changed")
-                .await?;
+            self.give_up(&intent, "its sealed load is gone or its target has changed").await?;
         }
         // What it made due is refreshed once the cycle that follows has landed what it finds.
         self.run = fresh;
@@ -246,11 +212,7 @@ impl Cycle<'_> {
 
     /// Nothing is to land: the checkpoint moves on.
     async fn idle(&mut self, through: Option<Cursor>) -> Result<(), SyncError> {
-        self.audit(AuditEvent::Idle {
-            counts: self.counts,
-            through: through.clone(),
-        })
-        .await?;
+        self.audit(AuditEvent::Idle { counts: self.counts, through: through.clone() }).await?;
         self.checkpoint.cursor = through;
         self.refresh().await
     }
@@ -270,10 +232,7 @@ impl Cycle<'_> {
             Some(hint) => format!("{error}; {hint}"),
             None => error.to_string(),
         };
-        let event = AuditEvent::Failed {
-            stage: error.stage().as_str().to_owned(),
-            message: line.clone(),
-        };
+        let event = AuditEvent::Failed { stage: error.stage().as_str().to_owned(), message: line.clone() };
         let _ = self.audit(event).await;
         self.checkpoint.failures = self.checkpoint.failures.saturating_add(1);
         self.checkpoint.last_run = Some(self.summary(Some(line)));
@@ -296,27 +255,15 @@ impl Cycle<'_> {
 
     /// Writes the checkpoint, if nobody else has.
     pub(super) async fn save(&mut self) -> Result<(), SyncError> {
-        let stored = self
-            .parts
-            .state
-            .store(self.lease, self.version, &self.checkpoint)
-            .await;
+        let stored = self.parts.state.store(self.lease, self.version, &self.checkpoint).await;
         self.version = Some(stored.map_err(|error| self.error(Stage::State, error))?);
         Ok(())
     }
 
     pub(super) async fn audit(&self, event: AuditEvent) -> Result<(), SyncError> {
-        let entry = AuditEntry {
-            dataset: self.spec.id.clone(),
-            run: self.run.clone(),
-            at: self.parts.clock.now(),
-            event,
-        };
-        self.parts
-            .audit
-            .record(entry)
-            .await
-            .map_err(|error| self.error(Stage::Audit, error))
+        let entry =
+            AuditEntry { dataset: self.spec.id.clone(), run: self.run.clone(), at: self.parts.clock.now(), event };
+        self.parts.audit.record(entry).await.map_err(|error| self.error(Stage::Audit, error))
     }
 
     pub(super) fn report(&self, event: &ProgressEvent) {

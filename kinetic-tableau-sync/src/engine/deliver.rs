@@ -7,9 +7,7 @@ use super::cycle::Cycle;
 use super::{ProgressEvent, Stage, SyncError};
 use crate::audit::{AuditEvent, AuditFilter};
 use crate::checkpoint::{Intent, Landed};
-use crate::destination::{
-    DestinationError, DestinationErrorKind, LoadPlan, Receipt, RefreshOutcome, RefreshReport,
-};
+use crate::destination::{DestinationError, DestinationErrorKind, LoadPlan, Receipt, RefreshOutcome, RefreshReport};
 
 /// How often a publish whose outcome is unknown is asked again within one run.
 const PUBLISH_ATTEMPTS: u32 = 3;
@@ -17,11 +15,7 @@ const PUBLISH_ATTEMPTS: u32 = 3;
 impl Cycle<'_> {
     /// Publishes a sealed load and notes that it has landed. `load` is the plan where this run made it; a run that resumes makes it
     /// again from the intent.
-    pub(super) async fn deliver(
-        &mut self,
-        mut intent: Intent,
-        load: Option<LoadPlan>,
-    ) -> Result<(), SyncError> {
+    pub(super) async fn deliver(&mut self, mut intent: Intent, load: Option<LoadPlan>) -> Result<(), SyncError> {
         let receipt = if let Some(receipt) = intent.receipt.clone() {
             receipt
         } else {
@@ -74,16 +68,8 @@ impl Cycle<'_> {
             run: Some(intent.run.clone()),
             ..AuditFilter::default()
         };
-        let events = self
-            .parts
-            .audit
-            .events(&filter)
-            .await
-            .map_err(|error| self.error(Stage::Audit, error))?;
-        if !events
-            .iter()
-            .any(|entry| matches!(entry.event, AuditEvent::Landed { .. }))
-        {
+        let events = self.parts.audit.events(&filter).await.map_err(|error| self.error(Stage::Audit, error))?;
+        if !events.iter().any(|entry| matches!(entry.event, AuditEvent::Landed { .. })) {
             self.audit(AuditEvent::Landed {
                 receipt: receipt.clone(),
                 counts: intent.counts,
@@ -93,11 +79,7 @@ impl Cycle<'_> {
             })
             .await?;
         }
-        let promoted = self
-            .parts
-            .fingerprints
-            .promote(&self.spec.id, intent.generation, &intent.run)
-            .await;
+        let promoted = self.parts.fingerprints.promote(&self.spec.id, intent.generation, &intent.run).await;
         promoted.map_err(|error| self.error(Stage::State, error))?;
         self.checkpoint.cursor = intent.through;
         self.checkpoint.generation = intent.generation;
@@ -110,9 +92,7 @@ impl Cycle<'_> {
         self.checkpoint.intent = None;
         self.checkpoint.pending_refresh.clone_from(&self.spec.refresh);
         self.save().await?;
-        self.report(&ProgressEvent::Landed {
-            rows: intent.staged.rows,
-        });
+        self.report(&ProgressEvent::Landed { rows: intent.staged.rows });
         // It has served; what cannot be removed only takes space.
         let _ = self.parts.destination.discard(&intent.staged).await;
         Ok(())
@@ -124,30 +104,19 @@ impl Cycle<'_> {
         due.retain(|target| self.spec.refresh.contains(target));
         self.checkpoint.pending_refresh.clone_from(&due);
         for target in due {
-            self.report(&ProgressEvent::Refreshing {
-                target: target.clone(),
-            });
+            self.report(&ProgressEvent::Refreshing { target: target.clone() });
             let report = match self.parts.destination.refresh(&target).await {
                 Ok(report) => report,
                 Err(error) => {
                     let outcome = RefreshOutcome::Failed(error.to_string());
-                    RefreshReport {
-                        target: target.clone(),
-                        job_id: None,
-                        outcome,
-                    }
+                    RefreshReport { target: target.clone(), job_id: None, outcome }
                 }
             };
-            self.report(&ProgressEvent::Refreshed {
-                report: report.clone(),
-            });
+            self.report(&ProgressEvent::Refreshed { report: report.clone() });
             if report.outcome.is_settled() {
                 self.checkpoint.pending_refresh.retain(|other| *other != target);
             }
-            self.audit(AuditEvent::Refreshed {
-                report: report.clone(),
-            })
-            .await?;
+            self.audit(AuditEvent::Refreshed { report: report.clone() }).await?;
             self.refreshes.push(report);
         }
         Ok(())

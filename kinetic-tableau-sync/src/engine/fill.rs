@@ -73,37 +73,20 @@ impl<'a> Work<'a> {
     pub(super) async fn full(&self, head: Option<Cursor>) -> Result<Filled, SyncError> {
         let plan = self.load_plan(LoadKind::Full);
         let mut filling = self.begin(&plan, self.landed_generation + 1);
-        filling.load = Some(
-            self.parts
-                .destination
-                .begin(&plan)
-                .await
-                .map_err(|error| self.error(Stage::Load, error))?,
-        );
+        filling.load = Some(self.parts.destination.begin(&plan).await.map_err(|error| self.error(Stage::Load, error))?);
         match self.fill_full(&mut filling, head).await {
             Ok(through) => self.seal(filling, plan, None, through).await,
             Err(error) => Err(abandon(filling.load.take(), error).await),
         }
     }
 
-    async fn fill_full(
-        &self,
-        filling: &mut Filling<'a>,
-        head: Option<Cursor>,
-    ) -> Result<Option<Cursor>, SyncError> {
+    async fn fill_full(&self, filling: &mut Filling<'a>, head: Option<Cursor>) -> Result<Option<Cursor>, SyncError> {
         let Some(mut through) = head else { return Ok(None) };
-        let mut reader = self.read(Window {
-            after: None,
-            overlap: false,
-            through: through.clone(),
-        });
+        let mut reader = self.read(Window { after: None, overlap: false, through: through.clone() });
         while let Some(batch) = self.next(&mut reader).await? {
             for row in 0..batch.rows() {
                 let print = fingerprint(&mut filling.hasher, &batch, row);
-                filling
-                    .journal
-                    .note(Action::Insert, &batch, row, print)
-                    .map_err(|full| self.full_batch(full))?;
+                filling.journal.note(Action::Insert, &batch, row, print).map_err(|full| self.full_batch(full))?;
             }
             filling.counts.read += batch.rows() as u64;
             filling.counts.inserted += batch.rows() as u64;
@@ -112,12 +95,8 @@ impl<'a> Work<'a> {
             self.report_read(filling);
         }
         for _ in 0..CATCH_UP_ROUNDS {
-            let now = self
-                .parts
-                .source
-                .head(self.spec, self.schema)
-                .await
-                .map_err(|error| self.error(Stage::Read, error))?;
+            let now =
+                self.parts.source.head(self.spec, self.schema).await.map_err(|error| self.error(Stage::Read, error))?;
             let Some(now) = now.filter(|now| *now != through) else {
                 break;
             };
@@ -127,11 +106,7 @@ impl<'a> Work<'a> {
             }
             // Only a stamp can be given twice; a revision cannot.
             let overlap = matches!(self.spec.track, Track::Timestamp { .. });
-            let window = Window {
-                after: Some(through),
-                overlap,
-                through: now.clone(),
-            };
+            let window = Window { after: Some(through), overlap, through: now.clone() };
             self.sift_window(filling, window, None, u64::MAX).await?;
             through = now;
         }
@@ -139,27 +114,14 @@ impl<'a> Work<'a> {
     }
 
     /// Reads what changed behind `after`.
-    pub(super) async fn delta(
-        &self,
-        after: Option<Cursor>,
-        head: Option<Cursor>,
-    ) -> Result<Filled, SyncError> {
+    pub(super) async fn delta(&self, after: Option<Cursor>, head: Option<Cursor>) -> Result<Filled, SyncError> {
         let Some(through) = head else {
-            return Ok(Filled::Nothing {
-                counts: Counts::default(),
-                through: None,
-            });
+            return Ok(Filled::Nothing { counts: Counts::default(), through: None });
         };
         let plan = self.load_plan(LoadKind::Delta);
         let mut filling = self.begin(&plan, self.landed_generation);
-        let window = Window {
-            after: after.clone(),
-            overlap: true,
-            through: through.clone(),
-        };
-        let filled = self
-            .sift_window(&mut filling, window, Some(&plan), self.parts.delta_rows)
-            .await;
+        let window = Window { after: after.clone(), overlap: true, through: through.clone() };
+        let filled = self.sift_window(&mut filling, window, Some(&plan), self.parts.delta_rows).await;
         match filled {
             Ok(None) => {}
             Err(error) => return Err(abandon(filling.load.take(), error).await),
@@ -172,10 +134,7 @@ impl<'a> Work<'a> {
             }
         }
         if filling.load.is_none() {
-            return Ok(Filled::Nothing {
-                counts: filling.counts,
-                through: Some(through),
-            });
+            return Ok(Filled::Nothing { counts: filling.counts, through: Some(through) });
         }
         self.seal(filling, plan, after, Some(through)).await
     }
@@ -198,13 +157,10 @@ impl<'a> Work<'a> {
                 chunk.push(batch, &mut filling.hasher);
             }
             if chunk.rows() >= CHUNK || (ended && !chunk.is_empty()) {
-                self.sift_chunk(filling, &std::mem::take(&mut chunk), plan)
-                    .await?;
+                self.sift_chunk(filling, &std::mem::take(&mut chunk), plan).await?;
                 self.report_read(filling);
                 if filling.journal.noted() > limit {
-                    return Ok(Some(format!(
-                        "more than {limit} rows changed; a full load follows"
-                    )));
+                    return Ok(Some(format!("more than {limit} rows changed; a full load follows")));
                 }
             }
             if ended {
@@ -223,20 +179,14 @@ impl<'a> Work<'a> {
         let prints = &self.parts.fingerprints;
         // A full load begins from nothing: only what it has staged itself is known.
         let landed = match plan {
-            Some(_) => prints
-                .lookup(&self.spec.id, self.landed_generation, chunk.keys())
-                .await
-                .map_err(state)?,
+            Some(_) => prints.lookup(&self.spec.id, self.landed_generation, chunk.keys()).await.map_err(state)?,
             None => HashMap::new(),
         };
         let staged = if filling.journal.noted() == 0 {
             HashMap::new()
         } else {
             filling.journal.flush().await?;
-            prints
-                .lookup_staged(&self.spec.id, self.run, chunk.keys())
-                .await
-                .map_err(state)?
+            prints.lookup_staged(&self.spec.id, self.run, chunk.keys()).await.map_err(state)?
         };
         let mut fresh = Batch::empty(Arc::clone(self.schema));
         let mut replacing = Batch::empty(Arc::clone(self.schema));
@@ -265,15 +215,10 @@ impl<'a> Work<'a> {
             let Some(load) = &mut filling.load else {
                 return Ok(());
             };
-            let replaced = load
-                .upsert(&replacing)
-                .await
-                .map_err(|error| self.error(Stage::Load, error))?;
+            let replaced = load.upsert(&replacing).await.map_err(|error| self.error(Stage::Load, error))?;
             if replaced != replacing.rows() as u64 {
-                let message = format!(
-                    "{} staged rows were to be replaced, the load replaced {replaced}",
-                    replacing.rows()
-                );
+                let message =
+                    format!("{} staged rows were to be replaced, the load replaced {replaced}", replacing.rows());
                 return Err(self.error(Stage::Load, Cause::Invariant(message)));
             }
         }
@@ -293,17 +238,12 @@ impl<'a> Work<'a> {
             return Err(abandon(filling.load.take(), error).await);
         }
         let Some(load) = filling.load.take() else {
-            return Err(self.error(
-                Stage::Load,
-                Cause::Invariant("a load ended before it began".to_owned()),
-            ));
+            return Err(self.error(Stage::Load, Cause::Invariant("a load ended before it began".to_owned())));
         };
         let staged = match load.seal().await {
             Ok(staged) => staged,
             Err(error) if error.kind() == DestinationErrorKind::TooLarge && plan.kind == LoadKind::Delta => {
-                return Ok(Filled::TooLarge {
-                    why: format!("{error}; a full load follows"),
-                });
+                return Ok(Filled::TooLarge { why: format!("{error}; a full load follows") });
             }
             Err(error) => return Err(self.error(Stage::Load, error)),
         };
@@ -312,23 +252,12 @@ impl<'a> Work<'a> {
         if staged.rows != expected || !counts.balance() {
             let message = format!(
                 "{} rows were read ({} new, {} changed, {} unchanged, {} superseded) but {} are staged; nothing was published",
-                counts.read,
-                counts.inserted,
-                counts.updated,
-                counts.unchanged,
-                counts.superseded,
-                staged.rows
+                counts.read, counts.inserted, counts.updated, counts.unchanged, counts.superseded, staged.rows
             );
             let _ = self.parts.destination.discard(&staged).await;
             return Err(self.error(Stage::Load, Cause::Invariant(message)));
         }
-        self.parts.progress.report(
-            &self.spec.id,
-            &ProgressEvent::Staged {
-                rows: staged.rows,
-                bytes: staged.bytes,
-            },
-        );
+        self.parts.progress.report(&self.spec.id, &ProgressEvent::Staged { rows: staged.rows, bytes: staged.bytes });
         let (generation, rows_after) = match plan.kind {
             LoadKind::Full => (self.landed_generation + 1, counts.inserted),
             LoadKind::Delta => (self.landed_generation, self.landed_rows + counts.inserted),
@@ -349,10 +278,7 @@ impl<'a> Work<'a> {
             at: self.parts.clock.now(),
             receipt: None,
         };
-        Ok(Filled::Sealed {
-            intent: Box::new(intent),
-            load: plan,
-        })
+        Ok(Filled::Sealed { intent: Box::new(intent), load: plan })
     }
 
     fn load_plan(&self, kind: LoadKind) -> LoadPlan {
@@ -370,51 +296,29 @@ impl<'a> Work<'a> {
     fn begin(&self, plan: &LoadPlan, generation: u64) -> Filling<'a> {
         Filling {
             load: None,
-            journal: Journal::new(
-                self.parts,
-                self.spec,
-                self.run,
-                generation,
-                &plan.request_id,
-                self.schema,
-            ),
+            journal: Journal::new(self.parts, self.spec, self.run, generation, &plan.request_id, self.schema),
             hasher: RowHasher::default(),
             counts: Counts::default(),
         }
     }
 
     fn read(&self, window: Window) -> Reader {
-        Reader::start(
-            Arc::clone(&self.parts.source),
-            self.spec.clone(),
-            Arc::clone(self.schema),
-            window,
-        )
+        Reader::start(Arc::clone(&self.parts.source), self.spec.clone(), Arc::clone(self.schema), window)
     }
 
     async fn next(&self, reader: &mut Reader) -> Result<Option<Batch>, SyncError> {
-        reader
-            .next()
-            .await
-            .map_err(|error| self.error(Stage::Read, error))
+        reader.next().await.map_err(|error| self.error(Stage::Read, error))
     }
 
     async fn insert(&self, filling: &mut Filling<'a>, batch: &Batch) -> Result<(), SyncError> {
         let Some(load) = &mut filling.load else {
             return Ok(());
         };
-        load.insert(batch)
-            .await
-            .map_err(|error| self.error(Stage::Load, error))
+        load.insert(batch).await.map_err(|error| self.error(Stage::Load, error))
     }
 
     fn report_read(&self, filling: &Filling<'a>) {
-        self.parts.progress.report(
-            &self.spec.id,
-            &ProgressEvent::Read {
-                rows: filling.counts.read,
-            },
-        );
+        self.parts.progress.report(&self.spec.id, &ProgressEvent::Read { rows: filling.counts.read });
     }
 
     fn full_batch(&self, full: BatchFull) -> SyncError {

@@ -78,8 +78,7 @@ impl<'a> Journal<'a> {
         };
         let (row_id, stamp) = (text_of(schema.row_id), text_of(schema.stamp));
         let key = self.hasher.key_text(schema, batch, row);
-        self.records
-            .push(action, key, print.version, row_id, stamp, print.row, "")?;
+        self.records.push(action, key, print.version, row_id, stamp, print.row, "")?;
         for (column, &at) in self.records.dimensions.iter_mut().zip(&schema.dimensions) {
             column.push(self.hasher.plain_text(batch, at, row))?;
         }
@@ -95,11 +94,7 @@ impl<'a> Journal<'a> {
 
     /// Writes out what has gathered once it fills a block.
     pub(super) async fn flush_full_blocks(&mut self) -> Result<(), SyncError> {
-        if self.records.len() >= BLOCK {
-            self.flush().await
-        } else {
-            Ok(())
-        }
+        if self.records.len() >= BLOCK { self.flush().await } else { Ok(()) }
     }
 
     /// Writes out all that has gathered.
@@ -107,10 +102,7 @@ impl<'a> Journal<'a> {
         if self.records.is_empty() {
             return Ok(());
         }
-        let records = std::mem::replace(
-            &mut self.records,
-            Records::with_dimensions(self.dimension_names.len()),
-        );
+        let records = std::mem::replace(&mut self.records, Records::with_dimensions(self.dimension_names.len()));
         let segment = AuditSegment {
             dataset: self.spec.id.clone(),
             run: self.run.clone(),
@@ -122,11 +114,7 @@ impl<'a> Journal<'a> {
             dimension_names: self.dimension_names.clone(),
             records,
         };
-        self.parts
-            .audit
-            .append(segment)
-            .await
-            .map_err(|error| self.failed(Stage::Audit, error))?;
+        self.parts.audit.append(segment).await.map_err(|error| self.failed(Stage::Audit, error))?;
         let prints = std::mem::take(&mut self.fingerprints);
         self.parts
             .fingerprints

@@ -35,7 +35,7 @@ use crate::source::Source;
 use crate::store::{FingerprintStore, Lease, StateStore};
 
 /// How long a lease lasts unless it is renewed. It is renewed after a third of that.
-const LEASE: Duration = Duration::from_secs(60);
+const LEASE: Duration = Duration::from_mins(1);
 
 /// Runs cycles. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -58,11 +58,7 @@ struct Parts {
 
 impl Syncer {
     /// A syncer that reads here and lands there, with one store that keeps state, audit and fingerprints.
-    pub fn builder<S>(
-        source: Arc<dyn Source>,
-        destination: Arc<dyn Destination>,
-        store: Arc<S>,
-    ) -> SyncerBuilder
+    pub fn builder<S>(source: Arc<dyn Source>, destination: Arc<dyn Destination>, store: Arc<S>) -> SyncerBuilder
     where
         S: StateStore + AuditStore + FingerprintStore,
     {
@@ -169,8 +165,6 @@ impl SyncerBuilder {
 
     /// The syncer.
     pub fn build(self) -> Syncer {
-        Syncer {
-            parts: Arc::new(self.parts),
-        }
+        Syncer { parts: Arc::new(self.parts) }
     }
 }

@@ -97,18 +97,8 @@ pub struct SyncError {
 }
 
 impl SyncError {
-    pub(super) fn new(
-        dataset: &DatasetId,
-        run: Option<&RunId>,
-        stage: Stage,
-        cause: impl Into<Cause>,
-    ) -> Self {
-        Self {
-            dataset: dataset.clone(),
-            run: run.cloned(),
-            stage,
-            cause: Box::new(cause.into()),
-        }
+    pub(super) fn new(dataset: &DatasetId, run: Option<&RunId>, stage: Stage, cause: impl Into<Cause>) -> Self {
+        Self { dataset: dataset.clone(), run: run.cloned(), stage, cause: Box::new(cause.into()) }
     }
 
     /// The dataset.
@@ -133,12 +123,8 @@ impl SyncError {
 
     /// What is to be done.
     pub fn disposition(&self) -> Disposition {
-        let retry = Disposition::Retry {
-            after: Duration::from_secs(60),
-        };
-        let soon = Disposition::Reconcile {
-            after: Duration::from_secs(15),
-        };
+        let retry = Disposition::Retry { after: Duration::from_mins(1) };
+        let soon = Disposition::Reconcile { after: Duration::from_secs(15) };
         match &*self.cause {
             Cause::Source(error) => match error.kind() {
                 SourceErrorKind::Unavailable => retry,
@@ -167,12 +153,8 @@ impl SyncError {
             Cause::State(error) => Some(match error.kind() {
                 StateErrorKind::Leased => "wait until the other process has finished, or stop it",
                 StateErrorKind::Stale => "another process wrote this dataset's state meanwhile; run again",
-                StateErrorKind::Storage => {
-                    "check that the state file's directory exists, is writable and has space"
-                }
-                StateErrorKind::Corrupt => {
-                    "restore the state file from a copy, or remove it to begin with a full load"
-                }
+                StateErrorKind::Storage => "check that the state file's directory exists, is writable and has space",
+                StateErrorKind::Corrupt => "restore the state file from a copy, or remove it to begin with a full load",
             }),
             Cause::Audit(_) => Some("check that the audit store is writable and has space"),
             Cause::Invariant(_) => Some("run again; when it stays, report it with the output of `--verbose`"),

@@ -22,12 +22,7 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    pub(super) fn start(
-        source: Arc<dyn Source>,
-        dataset: DatasetSpec,
-        schema: Arc<Schema>,
-        window: Window,
-    ) -> Self {
+    pub(super) fn start(source: Arc<dyn Source>, dataset: DatasetSpec, schema: Arc<Schema>, window: Window) -> Self {
         let (sender, batches) = mpsc::channel(AHEAD);
         let task = tokio::spawn(async move {
             let mut stream = source.read(&dataset, schema, window);
@@ -38,11 +33,7 @@ impl Reader {
                 }
             }
         });
-        Self {
-            batches,
-            task,
-            finished: false,
-        }
+        Self { batches, task, finished: false }
     }
 
     /// The next batch; none at the end of the window.
@@ -61,11 +52,10 @@ impl Reader {
                 // The channel also closes when the task panicked: that must not look like the end of the window.
                 match (&mut self.task).await {
                     Ok(()) => Ok(None),
-                    Err(error) => Err(SourceError::new(
-                        SourceErrorKind::Other,
-                        "the reader stopped unexpectedly",
-                    )
-                    .with_cause(error)),
+                    Err(error) => {
+                        Err(SourceError::new(SourceErrorKind::Other, "the reader stopped unexpectedly")
+                            .with_cause(error))
+                    }
                 }
             }
         }

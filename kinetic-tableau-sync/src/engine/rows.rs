@@ -58,10 +58,9 @@ impl RowHasher {
     pub(super) fn plain_text(&mut self, batch: &Batch, at: usize, row: usize) -> &str {
         self.text.clear();
         let schema = batch.schema();
-        if let (Some(column), Some(of)) = (
-            batch.column(at).filter(|column| !column.is_null(row)),
-            schema.columns.get(at),
-        ) {
+        if let (Some(column), Some(of)) =
+            (batch.column(at).filter(|column| !column.is_null(row)), schema.columns.get(at))
+        {
             match column.text_at(row) {
                 Some(text) => self.text.push_str(text),
                 None => plain(&mut self.text, of.kind, column, row),
@@ -85,20 +84,13 @@ fn canonical(bytes: &mut Vec<u8>, column: &ColumnData, row: usize) {
         }
         Values::Bool(values) => bytes.push(u8::from(values.get(row).copied().unwrap_or_default())),
         Values::I64(values) => {
-            bytes.extend_from_slice(&values.get(row).copied().unwrap_or_default().to_le_bytes())
+            bytes.extend_from_slice(&values.get(row).copied().unwrap_or_default().to_le_bytes());
         }
         Values::I128(values) => {
-            bytes.extend_from_slice(&values.get(row).copied().unwrap_or_default().to_le_bytes())
+            bytes.extend_from_slice(&values.get(row).copied().unwrap_or_default().to_le_bytes());
         }
         Values::F64(values) => {
-            bytes.extend_from_slice(
-                &values
-                    .get(row)
-                    .copied()
-                    .unwrap_or_default()
-                    .to_bits()
-                    .to_le_bytes(),
-            );
+            bytes.extend_from_slice(&values.get(row).copied().unwrap_or_default().to_bits().to_le_bytes());
         }
     }
 }
@@ -108,10 +100,7 @@ fn json(text: &mut String, kind: ColumnType, column: &ColumnData, row: usize) {
     if column.is_null(row) {
         text.push_str("null");
     } else if let Some(value) = column.text_at(row) {
-        if value
-            .bytes()
-            .all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\')
-        {
+        if value.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\') {
             text.push('"');
             text.push_str(value);
             text.push('"');
@@ -136,15 +125,11 @@ fn plain(text: &mut String, kind: ColumnType, column: &ColumnData, row: usize) {
             match kind {
                 ColumnType::Decimal { scale, .. } => return decimal(text, value.into(), scale),
                 ColumnType::Date => {
-                    let date = i32::try_from(value)
-                        .ok()
-                        .and_then(chrono::NaiveDate::from_epoch_days);
+                    let date = i32::try_from(value).ok().and_then(chrono::NaiveDate::from_epoch_days);
                     write!(text, "{}", date.unwrap_or_default())
                 }
                 ColumnType::Timestamp => {
-                    let at = chrono::DateTime::from_timestamp_micros(value)
-                        .unwrap_or_default()
-                        .naive_utc();
+                    let at = chrono::DateTime::from_timestamp_micros(value).unwrap_or_default().naive_utc();
                     write!(text, "{}", at.format("%Y-%m-%dT%H:%M:%S%.f"))
                 }
                 _ => write!(text, "{value}"),
@@ -164,11 +149,7 @@ fn plain(text: &mut String, kind: ColumnType, column: &ColumnData, row: usize) {
 
 /// An unscaled decimal with its point.
 fn decimal(text: &mut String, unscaled: i128, scale: u8) {
-    let digits = format!(
-        "{:0>width$}",
-        unscaled.unsigned_abs(),
-        width = usize::from(scale) + 1
-    );
+    let digits = format!("{:0>width$}", unscaled.unsigned_abs(), width = usize::from(scale) + 1);
     let (whole, fraction) = digits.split_at(digits.len() - usize::from(scale));
     let sign = if unscaled < 0 { "-" } else { "" };
     let point = if fraction.is_empty() { "" } else { "." };
@@ -195,20 +176,8 @@ mod tests {
             columns: vec![
                 column("Company", ColumnType::Text),
                 column("Num", ColumnType::Int32),
-                column(
-                    "Amount",
-                    ColumnType::Decimal {
-                        precision: 12,
-                        scale: 3,
-                    },
-                ),
-                column(
-                    "Big",
-                    ColumnType::Decimal {
-                        precision: 38,
-                        scale: 10,
-                    },
-                ),
+                column("Amount", ColumnType::Decimal { precision: 12, scale: 3 }),
+                column("Big", ColumnType::Decimal { precision: 38, scale: 10 }),
                 column("On", ColumnType::Date),
                 column("At", ColumnType::Timestamp),
                 column("SysRevID", ColumnType::Int64),
@@ -243,33 +212,13 @@ mod tests {
         let mut hasher = RowHasher::default();
         let mut hash = |row: &str| {
             let batch = batch(row);
-            (
-                hasher.key(&schema(), &batch, 0),
-                hasher.landed(&schema(), &batch, 0),
-            )
+            (hasher.key(&schema(), &batch, 0), hasher.landed(&schema(), &batch, 0))
         };
         let one = hash(ROW);
-        assert_eq!(
-            one,
-            hash(&ROW.replace("\"SysRevID\":9", "\"SysRevID\":10")),
-            "the version does not land"
-        );
-        assert_eq!(
-            one,
-            hash(&ROW.replace("-0.05", "-0.0500")),
-            "the same number, written otherwise"
-        );
-        assert_eq!(
-            one.0,
-            hash(&ROW.replace("-0.05", "0.05")).0,
-            "the key does not hold the amount"
-        );
-        for (from, to) in [
-            ("-0.05", "0.05"),
-            ("1.5,", "null,"),
-            ("1969-12-31", "1970-01-01"),
-            ("03.5Z", "03.6Z"),
-        ] {
+        assert_eq!(one, hash(&ROW.replace("\"SysRevID\":9", "\"SysRevID\":10")), "the version does not land");
+        assert_eq!(one, hash(&ROW.replace("-0.05", "-0.0500")), "the same number, written otherwise");
+        assert_eq!(one.0, hash(&ROW.replace("-0.05", "0.05")).0, "the key does not hold the amount");
+        for (from, to) in [("-0.05", "0.05"), ("1.5,", "null,"), ("1969-12-31", "1970-01-01"), ("03.5Z", "03.6Z")] {
             assert_ne!(one.1, hash(&ROW.replace(from, to)).1, "{from} became {to}");
         }
     }

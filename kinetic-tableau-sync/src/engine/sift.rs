@@ -30,8 +30,7 @@ impl Chunk {
     /// Adds a batch.
     pub(super) fn push(&mut self, batch: Batch, hasher: &mut RowHasher) {
         let at = self.batches.len();
-        self.rows
-            .extend((0..batch.rows()).map(|row| (at, row, fingerprint(hasher, &batch, row))));
+        self.rows.extend((0..batch.rows()).map(|row| (at, row, fingerprint(hasher, &batch, row))));
         self.batches.push(batch);
     }
 
@@ -107,14 +106,7 @@ impl Chunk {
 /// The fingerprint of one row.
 pub(super) fn fingerprint(hasher: &mut RowHasher, batch: &Batch, row: usize) -> Fingerprint {
     let schema = batch.schema();
-    let version = schema
-        .version
-        .and_then(|at| batch.column(at))
-        .and_then(|column| column.i64_at(row))
-        .unwrap_or_default();
-    Fingerprint {
-        key: hasher.key(schema, batch, row),
-        version,
-        row: hasher.landed(schema, batch, row),
-    }
+    let version =
+        schema.version.and_then(|at| batch.column(at)).and_then(|column| column.i64_at(row)).unwrap_or_default();
+    Fingerprint { key: hasher.key(schema, batch, row), version, row: hasher.landed(schema, batch, row) }
 }

@@ -56,12 +56,7 @@ pub(super) fn rows(batch: &Batch, row_before: u64, out: &mut Vec<u8>) -> Result<
     for (at, column) in schema.landed() {
         let Some(data) = batch.column(at) else { continue };
         let form = form_of(column.kind, data).ok_or_else(|| unfit(schema, at, row_before, &Unfit::Form))?;
-        slots.push(Slot {
-            at,
-            nulls: &data.nulls,
-            required: is_required(schema, at),
-            form,
-        });
+        slots.push(Slot { at, nulls: &data.nulls, required: is_required(schema, at), form });
     }
     for row in 0..batch.rows() {
         for slot in &slots {
@@ -75,8 +70,7 @@ pub(super) fn rows(batch: &Batch, row_before: u64, out: &mut Vec<u8>) -> Result<
             if !slot.required {
                 out.push(0);
             }
-            write(&slot.form, row, out)
-                .map_err(|why| unfit(schema, slot.at, row_before + row as u64, &why))?;
+            write(&slot.form, row, out).map_err(|why| unfit(schema, slot.at, row_before + row as u64, &why))?;
         }
     }
     Ok(())
@@ -115,18 +109,10 @@ fn write(form: &Form<'_>, row: usize, out: &mut Vec<u8>) -> Result<(), Unfit> {
         Form::Bool(values) => out.push(u8::from(at(values, row)?)),
         Form::Double(values) => out.extend_from_slice(&at(values, row)?.to_le_bytes()),
         Form::Int16(values) => {
-            out.extend_from_slice(
-                &i16::try_from(at(values, row)?)
-                    .map_err(|_| Unfit::Range)?
-                    .to_le_bytes(),
-            );
+            out.extend_from_slice(&i16::try_from(at(values, row)?).map_err(|_| Unfit::Range)?.to_le_bytes());
         }
         Form::Int32(values) => {
-            out.extend_from_slice(
-                &i32::try_from(at(values, row)?)
-                    .map_err(|_| Unfit::Range)?
-                    .to_le_bytes(),
-            );
+            out.extend_from_slice(&i32::try_from(at(values, row)?).map_err(|_| Unfit::Range)?.to_le_bytes());
         }
         Form::Int64(values) => out.extend_from_slice(&at(values, row)?.to_le_bytes()),
         Form::Date(values) => {
@@ -134,11 +120,7 @@ fn write(form: &Form<'_>, row: usize, out: &mut Vec<u8>) -> Result<(), Unfit> {
             if !DATES.contains(&days) {
                 return Err(Unfit::Range);
             }
-            out.extend_from_slice(
-                &u32::try_from(days + EPOCH)
-                    .map_err(|_| Unfit::Range)?
-                    .to_le_bytes(),
-            );
+            out.extend_from_slice(&u32::try_from(days + EPOCH).map_err(|_| Unfit::Range)?.to_le_bytes());
         }
         Form::Timestamp(values) => {
             let micros = at(values, row)?;
@@ -166,19 +148,14 @@ fn write(form: &Form<'_>, row: usize, out: &mut Vec<u8>) -> Result<(), Unfit> {
 }
 
 fn unfit(schema: &Schema, at: usize, row: u64, why: &Unfit) -> HyperError {
-    let (name, kind) = schema.columns.get(at).map_or(("?", ColumnType::Text), |column| {
-        (column.name.as_str(), column.kind)
-    });
+    let (name, kind) =
+        schema.columns.get(at).map_or(("?", ColumnType::Text), |column| (column.name.as_str(), column.kind));
     let why = match why {
         Unfit::Null => "is null, but part of the key".to_owned(),
         Unfit::Range => format!("is outside of {kind}"),
         Unfit::Form => format!("is not of the form of {kind}"),
     };
-    HyperError::new(
-        HyperErrorKind::Value,
-        format!("column {name} of row {} {why}", row + 1),
-    )
-    .with_hint(format!(
+    HyperError::new(HyperErrorKind::Value, format!("column {name} of row {} {why}", row + 1)).with_hint(format!(
         "give {name} a wider type in `types`, for instance \"decimal(38,10)\", or take it out of `select`"
     ))
 }

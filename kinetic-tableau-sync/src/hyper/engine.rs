@@ -1,6 +1,7 @@
 //! The engine as a child process: started on a private Unix socket, stopped when we are gone.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
@@ -59,67 +60,17 @@ impl Engine {
     /// # Errors
     /// [`HyperErrorKind::Start`] as soon as it ends or fails, with its own words.
     pub async fn start(location: &EngineLocation) -> Result<Self, HyperError> {
-        let failed = |what: &str, cause: io::Error| {
-            HyperError::new(
-                HyperErrorKind::Start,
-                format!("the extract engine cannot start: {what}: {cause}"),
-            )
-            .with_cause(cause)
-        };
-        let listener = TcpListener::bind(("127.0.0.1", 0))
-            .await
-            .map_err(|error| failed("no port on this machine", error))?;
-        let callback = listener
-            .local_addr()
-            .map_err(|error| failed("no port on this machine", error))?;
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(|error| failed("no port", error))?;
+        let callback = listener.local_addr().map_err(|error| failed("no port", error))?;
         let directory = tempfile::Builder::new()
             .prefix("kt-hyperd-")
             .tempdir()
             .map_err(|error| failed("no temporary directory", error))?;
-        let listen = if cfg!(unix) {
-            format!(
-                "tab.domain://{}/domain/.s.PGSQL.{PORT}",
-                directory.path().display()
-            )
-        } else {
-            "tab.tcp://localhost:0".to_owned()
-        };
-        let mut child = Command::new(&location.hyperd)
-            .arg("run")
-            .arg("--callback-connection")
-            .arg(format!("tab.tcp://{callback}"))
-            .arg("--listen-connection")
-            .arg(listen)
-            .arg(format!("--init-user={USER}"))
-            // An empty configuration of the log keeps `hyperd.log` away.
-            .args([
-                "--no-password",
-                "--skip-license",
-                "--language=en_US",
-                "--date-style=MDY",
-                "--log-config=",
-            ])
-            .args(["--date-style-lenient=false", "--default-database-version=2"])
-            .current_dir(directory.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(|error| {
-                failed(&location.hyperd.display().to_string(), error)
-                    .with_hint("check that it is Tableau's hyperd for this platform and may be executed")
-            })?;
+        let mut child = spawn(location, callback, directory.path())?;
         let words: Words = Arc::default();
         let listening = [
-            child
-                .stdout
-                .take()
-                .map(|stream| tokio::spawn(listen_to(stream, Arc::clone(&words)))),
-            child
-                .stderr
-                .take()
-                .map(|stream| tokio::spawn(listen_to(stream, Arc::clone(&words)))),
+            child.stdout.take().map(|stream| tokio::spawn(listen_to(stream, Arc::clone(&words)))),
+            child.stderr.take().map(|stream| tokio::spawn(listen_to(stream, Arc::clone(&words)))),
         ];
         let called = tokio::select! {
             called = tokio::time::timeout(START, called_back(&listener)) => match called {
@@ -134,43 +85,17 @@ impl Engine {
         };
         match called {
             Ok((callback, endpoint)) => {
-                #[cfg(unix)]
-                let address = {
-                    // The name that was asked for counts.
-                    drop(endpoint);
-                    Address::Socket(directory)
-                };
-                #[cfg(not(unix))]
-                let address = endpoint
-                    .rsplit(':')
-                    .next()
-                    .and_then(|port| port.parse().ok())
-                    .map(Address::Loopback)
-                    .ok_or_else(|| {
-                        HyperError::new(
-                            HyperErrorKind::Start,
-                            "the extract engine does not say where it listens",
-                        )
-                    })?;
-                Ok(Self {
-                    callback: Some(callback),
-                    child,
-                    address,
-                })
+                let address = Address::of(directory, &endpoint)?;
+                Ok(Self { callback: Some(callback), child, address })
             }
             Err(why) => {
                 let _ = child.kill().await;
                 for stream in listening.into_iter().flatten() {
                     let _ = stream.await;
                 }
-                Err(HyperError::new(
-                    HyperErrorKind::Start,
-                    format!("the extract engine did not start: {why}{}", said(&words)),
-                )
-                .with_hint(format!(
-                    "check {}, memory and disk space",
-                    location.hyperd.display()
-                )))
+                let message = format!("the extract engine did not start: {why}{}", said(&words));
+                Err(HyperError::new(HyperErrorKind::Start, message)
+                    .with_hint(format!("check {}, memory and disk space", location.hyperd.display())))
             }
         }
     }
@@ -188,10 +113,7 @@ impl Engine {
             #[cfg(not(unix))]
             Address::Loopback(port) => config.host("localhost").port(*port),
         };
-        let (client, connection) = config
-            .connect(NoTls)
-            .await
-            .map_err(|error| HyperError::sql("connecting", error))?;
+        let (client, connection) = config.connect(NoTls).await.map_err(|error| HyperError::sql("connecting", error))?;
         let task = tokio::spawn(async move {
             // Its end is seen by whoever waits for an answer.
             let _ = connection.await;
@@ -215,13 +137,56 @@ impl Engine {
             Err(_) => self.child.kill().await,
         };
         ended.map_err(|error| {
-            HyperError::new(
-                HyperErrorKind::Io,
-                format!("the end of the extract engine is not known: {error}"),
-            )
-            .with_cause(error)
+            HyperError::new(HyperErrorKind::Io, format!("the end of the extract engine is not known: {error}"))
+                .with_cause(error)
         })
     }
+}
+
+impl Address {
+    /// On Unix the name that was asked for counts; elsewhere the engine says which port it has chosen.
+    fn of(directory: TempDir, endpoint: &str) -> Result<Self, HyperError> {
+        let silent = || HyperError::new(HyperErrorKind::Start, "the extract engine does not say where it listens");
+        if endpoint.is_empty() {
+            return Err(silent());
+        }
+        #[cfg(unix)]
+        return Ok(Self::Socket(directory));
+        #[cfg(not(unix))]
+        {
+            drop(directory);
+            endpoint.rsplit(':').next().and_then(|port| port.parse().ok()).map(Self::Loopback).ok_or_else(silent)
+        }
+    }
+}
+
+fn failed(what: &str, cause: io::Error) -> HyperError {
+    HyperError::new(HyperErrorKind::Start, format!("the extract engine cannot start: {what}: {cause}"))
+        .with_cause(cause)
+}
+
+fn spawn(location: &EngineLocation, callback: SocketAddr, directory: &Path) -> Result<Child, HyperError> {
+    let listen = if cfg!(unix) {
+        format!("tab.domain://{}/domain/.s.PGSQL.{PORT}", directory.display())
+    } else {
+        "tab.tcp://localhost:0".to_owned()
+    };
+    Command::new(&location.hyperd)
+        .args(["run", "--callback-connection", &format!("tab.tcp://{callback}"), "--listen-connection", &listen])
+        .arg(format!("--init-user={USER}"))
+        .args(["--no-password", "--skip-license", "--language=en_US", "--date-style=MDY", "--date-style-lenient=false"])
+        // An empty configuration of the log keeps `hyperd.log` away.
+        .args(["--default-database-version=2", "--log-config="])
+        .current_dir(directory)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|error| {
+            failed(&location.hyperd.display().to_string(), error)
+                .with_hint("check that it is Tableau's hyperd for this platform and may be executed")
+        })
 }
 
 /// Waits for the engine to call back: one byte of length, then where it listens.
@@ -231,12 +196,7 @@ async fn called_back(listener: &TcpListener) -> io::Result<(TcpStream, String)> 
     let mut endpoint = vec![0; usize::from(length)];
     stream.read_exact(&mut endpoint).await?;
     // It carries padding.
-    Ok((
-        stream,
-        String::from_utf8_lossy(&endpoint)
-            .trim_matches(['\0', ' ', '\n'])
-            .to_owned(),
-    ))
+    Ok((stream, String::from_utf8_lossy(&endpoint).trim_matches(['\0', ' ', '\n']).to_owned()))
 }
 
 /// Drains a stream, so that the engine never waits for us, and keeps its beginning.
@@ -252,20 +212,10 @@ async fn listen_to(mut stream: impl AsyncRead + Unpin, words: Words) {
 }
 
 fn said(words: &Words) -> String {
-    let words = words
-        .lock()
-        .map(|words| String::from_utf8_lossy(&words).into_owned())
-        .unwrap_or_default();
-    let lines: Vec<&str> = words
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty() && !line.contains("--no-password"))
-        .collect();
-    if lines.is_empty() {
-        String::new()
-    } else {
-        format!("; it said: {}", lines.join(" / "))
-    }
+    let words = words.lock().map(|words| String::from_utf8_lossy(&words).into_owned()).unwrap_or_default();
+    let lines: Vec<&str> =
+        words.lines().map(str::trim).filter(|line| !line.is_empty() && !line.contains("--no-password")).collect();
+    if lines.is_empty() { String::new() } else { format!("; it said: {}", lines.join(" / ")) }
 }
 
 /// A connection to the engine. Closing the last one to a file writes it out.
@@ -286,10 +236,7 @@ impl Connection {
     /// # Errors
     /// [`HyperErrorKind::Sql`] when it is refused. `doing` says in the message what was being done.
     pub async fn run(&self, doing: &str, statement: &str) -> Result<(), HyperError> {
-        self.client
-            .batch_execute(statement)
-            .await
-            .map_err(|error| HyperError::sql(doing, error))
+        self.client.batch_execute(statement).await.map_err(|error| HyperError::sql(doing, error))
     }
 
     /// Runs one statement and answers how many rows it was about.
@@ -297,20 +244,13 @@ impl Connection {
     /// # Errors
     /// As [`run`](Connection::run).
     pub async fn count(&self, doing: &str, statement: &str) -> Result<u64, HyperError> {
-        let answers = self
-            .client
-            .simple_query(statement)
-            .await
-            .map_err(|error| HyperError::sql(doing, error))?;
+        let answers = self.client.simple_query(statement).await.map_err(|error| HyperError::sql(doing, error))?;
         let count = answers.iter().find_map(|answer| match answer {
             SimpleQueryMessage::CommandComplete(count) => Some(*count),
             _ => None,
         });
         count.ok_or_else(|| {
-            HyperError::new(
-                HyperErrorKind::Sql,
-                format!("the extract engine gave no number when {doing}"),
-            )
+            HyperError::new(HyperErrorKind::Sql, format!("the extract engine gave no number when {doing}"))
         })
     }
 
@@ -319,11 +259,7 @@ impl Connection {
     /// # Errors
     /// When it is there already or cannot be made.
     pub async fn create_database(&self, path: &Path, version: FileVersion) -> Result<(), HyperError> {
-        let statement = format!(
-            "CREATE DATABASE {} WITH VERSION {}",
-            path_name(path)?,
-            version.number()
-        );
+        let statement = format!("CREATE DATABASE {} WITH VERSION {}", path_name(path)?, version.number());
         self.run_patiently("making the extract", &statement).await
     }
 
@@ -355,11 +291,7 @@ impl Connection {
     /// # Errors
     /// When it could not be written out.
     pub async fn detach(&self, alias: &str) -> Result<(), HyperError> {
-        self.run(
-            "writing the extract out",
-            &format!("DETACH DATABASE {}", quoted(alias)),
-        )
-        .await
+        self.run("writing the extract out", &format!("DETACH DATABASE {}", quoted(alias))).await
     }
 }
 
@@ -372,10 +304,7 @@ impl Drop for Connection {
 /// A path as the engine takes it.
 fn path_name(path: &Path) -> Result<String, HyperError> {
     path.to_str().map(quoted).ok_or_else(|| {
-        HyperError::new(
-            HyperErrorKind::Io,
-            format!("the path {} is no Unicode text", path.display()),
-        )
-        .with_hint("choose another directory")
+        HyperError::new(HyperErrorKind::Io, format!("the path {} is no Unicode text", path.display()))
+            .with_hint("choose another directory")
     })
 }

@@ -38,13 +38,7 @@ pub struct HyperError {
 
 impl HyperError {
     pub(crate) fn new(kind: HyperErrorKind, message: impl Into<String>) -> Self {
-        Self {
-            kind,
-            message: message.into(),
-            hint: None,
-            sqlstate: None,
-            cause: None,
-        }
+        Self { kind, message: message.into(), hint: None, sqlstate: None, cause: None }
     }
 
     pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Self {
@@ -58,28 +52,19 @@ impl HyperError {
     }
 
     pub(crate) fn io(what: &str, path: &std::path::Path, cause: std::io::Error) -> Self {
-        Self::new(
-            HyperErrorKind::Io,
-            format!("cannot {what} {}: {cause}", path.display()),
-        )
-        .with_hint("check that the directory exists, is writable and has space")
-        .with_cause(cause)
+        Self::new(HyperErrorKind::Io, format!("cannot {what} {}: {cause}", path.display()))
+            .with_hint("check that the directory exists, is writable and has space")
+            .with_cause(cause)
     }
 
     /// A refusal of the engine, or the loss of the connection.
     pub(crate) fn sql(doing: &str, error: tokio_postgres::Error) -> Self {
         let Some(refusal) = error.as_db_error() else {
-            return Self::new(
-                HyperErrorKind::Connection,
-                format!("the extract engine went away while {doing}"),
-            )
-            .with_hint("run again; if it stays, check memory and disk space")
-            .with_cause(error);
+            return Self::new(HyperErrorKind::Connection, format!("the extract engine went away while {doing}"))
+                .with_hint("run again; if it stays, check memory and disk space")
+                .with_cause(error);
         };
-        let mut message = format!(
-            "the extract engine refused {doing}: {}",
-            first_line(refusal.message())
-        );
+        let mut message = format!("the extract engine refused {doing}: {}", first_line(refusal.message()));
         if let Some(detail) = refusal.detail() {
             message = format!("{message} ({})", first_line(detail));
         }
@@ -124,8 +109,6 @@ impl fmt::Display for HyperError {
 
 impl std::error::Error for HyperError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.cause
-            .as_deref()
-            .map(|cause| cause as &(dyn std::error::Error + 'static))
+        self.cause.as_deref().map(|cause| cause as &(dyn std::error::Error + 'static))
     }
 }

@@ -38,11 +38,7 @@ impl FileVersion {
     #[must_use]
     pub fn for_schema(schema: &Schema) -> Self {
         let wide = |kind| matches!(kind, ColumnType::Decimal { precision, .. } if precision > 18);
-        if schema.landed().any(|(_, column)| wide(column.kind)) {
-            Self::V3
-        } else {
-            Self::V2
-        }
+        if schema.landed().any(|(_, column)| wide(column.kind)) { Self::V3 } else { Self::V2 }
     }
 
     /// Its number.
@@ -74,10 +70,7 @@ pub struct ExtractWriter {
 
 impl std::fmt::Debug for ExtractWriter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ExtractWriter")
-            .field("file", &self.file)
-            .field("rows", &self.rows)
-            .finish_non_exhaustive()
+        f.debug_struct("ExtractWriter").field("file", &self.file).field("rows", &self.rows).finish_non_exhaustive()
     }
 }
 
@@ -86,11 +79,7 @@ impl ExtractWriter {
     ///
     /// # Errors
     /// When the file cannot be made.
-    pub async fn create(
-        engine: &Engine,
-        path: impl AsRef<Path>,
-        schema: &Arc<Schema>,
-    ) -> Result<Self, HyperError> {
+    pub async fn create(engine: &Engine, path: impl AsRef<Path>, schema: &Arc<Schema>) -> Result<Self, HyperError> {
         let path = path.as_ref().to_owned();
         match tokio::fs::remove_file(&path).await {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -99,9 +88,7 @@ impl ExtractWriter {
             _ => {}
         }
         let connection = engine.connect().await?;
-        connection
-            .create_database(&path, FileVersion::for_schema(schema))
-            .await?;
+        connection.create_database(&path, FileVersion::for_schema(schema)).await?;
         let writer = Self {
             file: Some(path.clone()),
             connection,
@@ -114,17 +101,8 @@ impl ExtractWriter {
         };
         writer.connection.attach(&path, ALIAS).await?;
         let doing = "making the table";
-        writer
-            .connection
-            .run(doing, &format!("CREATE SCHEMA {}.\"Extract\"", quoted(ALIAS)))
-            .await?;
-        writer
-            .connection
-            .run(
-                doing,
-                &format!("CREATE TABLE {} ({})", table(), writer.column_definitions()),
-            )
-            .await?;
+        writer.connection.run(doing, &format!("CREATE SCHEMA {}.\"Extract\"", quoted(ALIAS))).await?;
+        writer.connection.run(doing, &format!("CREATE TABLE {} ({})", table(), writer.column_definitions())).await?;
         Ok(writer)
     }
 
@@ -155,25 +133,17 @@ impl ExtractWriter {
         self.begin_copy(stage).await?;
         self.copy_rows(batch).await?;
         self.end_copy().await?;
-        let keys: Vec<String> = self
-            .schema
-            .key_columns()
-            .map(|column| format!("t.{0} = s.{0}", quoted(&column.name)))
-            .collect();
+        let keys: Vec<String> =
+            self.schema.key_columns().map(|column| format!("t.{0} = s.{0}", quoted(&column.name))).collect();
         let (table, keys) = (table(), keys.join(" AND "));
         self.connection.run(doing, "BEGIN").await?;
         let delete = format!("DELETE FROM {table} AS t USING {stage} AS s WHERE {keys}");
         let replaced = self.connection.count(doing, &delete).await?;
-        let added = self
-            .connection
-            .count(doing, &format!("INSERT INTO {table} SELECT * FROM {stage}"))
-            .await?;
+        let added = self.connection.count(doing, &format!("INSERT INTO {table} SELECT * FROM {stage}")).await?;
         self.connection.run(doing, "COMMIT").await?;
         if added != batch.rows() as u64 || replaced > added {
-            let message = format!(
-                "{} rows were to be put into the extract, {added} were, replacing {replaced}",
-                batch.rows()
-            );
+            let message =
+                format!("{} rows were to be put into the extract, {added} were, replacing {replaced}", batch.rows());
             return Err(HyperError::new(HyperErrorKind::Count, message));
         }
         self.rows += added - replaced;
@@ -187,22 +157,12 @@ impl ExtractWriter {
     /// [`HyperErrorKind::Count`] or [`HyperErrorKind::DuplicateKey`] when it does not; the file is removed then.
     pub async fn seal(mut self) -> Result<Staged, HyperError> {
         self.end_copy().await?;
-        let rows = self
-            .number("counting rows", &format!("SELECT count(*) FROM {}", table()))
-            .await?;
+        let rows = self.number("counting rows", &format!("SELECT count(*) FROM {}", table())).await?;
         if rows != self.rows {
-            let message = format!(
-                "{} rows were given, {rows} are in the extract; it was thrown away",
-                self.rows
-            );
-            return Err(HyperError::new(HyperErrorKind::Count, message)
-                .with_hint("run again; if it stays, report it"));
+            let message = format!("{} rows were given, {rows} are in the extract; it was thrown away", self.rows);
+            return Err(HyperError::new(HyperErrorKind::Count, message).with_hint("run again; if it stays, report it"));
         }
-        let keys: Vec<&str> = self
-            .schema
-            .key_columns()
-            .map(|column| column.name.as_str())
-            .collect();
+        let keys: Vec<&str> = self.schema.key_columns().map(|column| column.name.as_str()).collect();
         let list = keys.iter().map(|key| quoted(key)).collect::<Vec<_>>().join(", ");
         let doubled = format!(
             "SELECT count(*) FROM (SELECT 1 AS n FROM {} GROUP BY {list} HAVING count(*) > 1) AS doubled",
@@ -210,20 +170,15 @@ impl ExtractWriter {
         );
         let doubled = self.number("looking for doubled keys", &doubled).await?;
         if doubled > 0 {
-            let message = format!(
-                "{doubled} keys of ({}) belong to more than one row; nothing was published",
-                keys.join(", ")
-            );
+            let message =
+                format!("{doubled} keys of ({}) belong to more than one row; nothing was published", keys.join(", "));
             return Err(HyperError::new(HyperErrorKind::DuplicateKey, message)
                 .with_hint("name columns in `key` that tell all rows apart"));
         }
         // A commit would not do: only what is detached survives the death of the engine.
         self.connection.detach(ALIAS).await?;
         let Some(path) = self.file.clone() else {
-            return Err(HyperError::new(
-                HyperErrorKind::Io,
-                "the extract is closed already",
-            ));
+            return Err(HyperError::new(HyperErrorKind::Io, "the extract is closed already"));
         };
         let sealed = tokio::task::spawn_blocking(move || settle(path, rows)).await;
         let staged = sealed.map_err(|error| {
@@ -246,36 +201,23 @@ impl ExtractWriter {
             return Ok(());
         };
         match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(HyperError::io("remove", &path, error))
-            }
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(HyperError::io("remove", &path, error)),
             _ => Ok(()),
         }
     }
 
     fn column_definitions(&self) -> String {
         let definition = |(at, column): (usize, &crate::Column)| {
-            let required = if encode::is_required(&self.schema, at) {
-                " NOT NULL"
-            } else {
-                ""
-            };
+            let required = if encode::is_required(&self.schema, at) { " NOT NULL" } else { "" };
             format!("{} {}{required}", quoted(&column.name), type_name(column.kind))
         };
-        self.schema
-            .landed()
-            .map(definition)
-            .collect::<Vec<_>>()
-            .join(", ")
+        self.schema.landed().map(definition).collect::<Vec<_>>().join(", ")
     }
 
     async fn begin_copy(&mut self, table: &str) -> Result<(), HyperError> {
         let statement = format!("COPY {table} FROM STDIN WITH (FORMAT HYPERBINARY)");
         let sink = self.connection.client().copy_in(&statement).await;
-        self.copy =
-            Some(Box::pin(sink.map_err(|error| {
-                HyperError::sql("beginning to copy rows", error)
-            })?));
+        self.copy = Some(Box::pin(sink.map_err(|error| HyperError::sql("beginning to copy rows", error))?));
         self.buffer.clear();
         self.buffer.extend_from_slice(&HEADER);
         self.copied = 0;
@@ -286,24 +228,15 @@ impl ExtractWriter {
         encode::rows(batch, self.encoded, &mut self.buffer)?;
         self.copied += batch.rows() as u64;
         self.encoded += batch.rows() as u64;
-        if self.buffer.len() >= PIECE {
-            self.send().await
-        } else {
-            Ok(())
-        }
+        if self.buffer.len() >= PIECE { self.send().await } else { Ok(()) }
     }
 
     async fn send(&mut self) -> Result<(), HyperError> {
         let Some(copy) = &mut self.copy else { return Ok(()) };
-        let mut whole = Bytes::from(std::mem::replace(
-            &mut self.buffer,
-            Vec::with_capacity(PIECE + PIECE / 4),
-        ));
+        let mut whole = Bytes::from(std::mem::replace(&mut self.buffer, Vec::with_capacity(PIECE + PIECE / 4)));
         while !whole.is_empty() {
             let piece = whole.split_to(PIECE.min(whole.len()));
-            copy.send(piece)
-                .await
-                .map_err(|error| HyperError::sql("copying rows", error))?;
+            copy.send(piece).await.map_err(|error| HyperError::sql("copying rows", error))?;
         }
         Ok(())
     }
@@ -313,39 +246,24 @@ impl ExtractWriter {
         let Some(mut copy) = self.copy.take() else {
             return Ok(());
         };
-        let copied = copy
-            .as_mut()
-            .finish()
-            .await
-            .map_err(|error| HyperError::sql("copying rows", error))?;
+        let copied = copy.as_mut().finish().await.map_err(|error| HyperError::sql("copying rows", error))?;
         if copied != self.copied {
-            let message = format!(
-                "{} rows were copied, the extract engine has taken {copied}",
-                self.copied
-            );
-            return Err(HyperError::new(HyperErrorKind::Count, message)
-                .with_hint("run again; if it stays, report it"));
+            let message = format!("{} rows were copied, the extract engine has taken {copied}", self.copied);
+            return Err(HyperError::new(HyperErrorKind::Count, message).with_hint("run again; if it stays, report it"));
         }
         Ok(())
     }
 
     /// The only number that a query answers.
     async fn number(&self, doing: &str, query: &str) -> Result<u64, HyperError> {
-        let answers = self
-            .connection
-            .client()
-            .simple_query(query)
-            .await
-            .map_err(|error| HyperError::sql(doing, error))?;
+        let answers =
+            self.connection.client().simple_query(query).await.map_err(|error| HyperError::sql(doing, error))?;
         let number = answers.iter().find_map(|answer| match answer {
             SimpleQueryMessage::Row(row) => row.get(0).and_then(|text| text.parse().ok()),
             _ => None,
         });
         number.ok_or_else(|| {
-            HyperError::new(
-                HyperErrorKind::Sql,
-                format!("the extract engine gave no number when {doing}"),
-            )
+            HyperError::new(HyperErrorKind::Sql, format!("the extract engine gave no number when {doing}"))
         })
     }
 }
@@ -384,21 +302,13 @@ fn settle(path: PathBuf, rows: u64) -> Result<Staged, HyperError> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt as _;
-        file.set_permissions(std::fs::Permissions::from_mode(0o600))
-            .map_err(failed)?;
+        file.set_permissions(std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
     }
     file.sync_all().map_err(failed)?;
     #[cfg(unix)]
     if let Some(directory) = path.parent() {
-        std::fs::File::open(directory)
-            .and_then(|directory| directory.sync_all())
-            .map_err(failed)?;
+        std::fs::File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed)?;
     }
     let (bytes, sha256) = digest::of_file(&mut file).map_err(failed)?;
-    Ok(Staged {
-        path,
-        rows,
-        bytes,
-        sha256,
-    })
+    Ok(Staged { path, rows, bytes, sha256 })
 }

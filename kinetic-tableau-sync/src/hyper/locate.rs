@@ -58,18 +58,10 @@ impl EngineLocation {
     /// [`HyperErrorKind::NotFound`] when there is none.
     pub fn at(path: impl AsRef<Path>) -> Result<Self, HyperError> {
         let path = path.as_ref();
-        program_at(path)
-            .map(|hyperd| Self {
-                hyperd,
-                origin: Origin::Given,
-            })
-            .ok_or_else(|| {
-                HyperError::new(
-                    HyperErrorKind::NotFound,
-                    format!("there is no extract engine at {}", path.display()),
-                )
+        program_at(path).map(|hyperd| Self { hyperd, origin: Origin::Given }).ok_or_else(|| {
+            HyperError::new(HyperErrorKind::NotFound, format!("there is no extract engine at {}", path.display()))
                 .with_hint(format!("name the file {PROGRAM} or the directory that holds it"))
-            })
+        })
     }
 
     /// Looks for the engine: in `HYPERD_PATH` (a file or a directory), `PATH`, our cache, and an installed Python package
@@ -81,37 +73,16 @@ impl EngineLocation {
     pub fn find() -> Result<Self, HyperError> {
         if let Some(named) = std::env::var_os("HYPERD_PATH").filter(|named| !named.is_empty()) {
             let hyperd = program_at(Path::new(&named)).ok_or_else(|| {
-                let message = format!(
-                    "HYPERD_PATH names {}, where there is no {PROGRAM}",
-                    Path::new(&named).display()
-                );
-                HyperError::new(HyperErrorKind::NotFound, message)
-                    .with_hint("correct the variable or unset it")
+                let message = format!("HYPERD_PATH names {}, where there is no {PROGRAM}", Path::new(&named).display());
+                HyperError::new(HyperErrorKind::NotFound, message).with_hint("correct the variable or unset it")
             })?;
-            return Ok(Self {
-                hyperd,
-                origin: Origin::Environment,
-            });
+            return Ok(Self { hyperd, origin: Origin::Environment });
         }
         let cache = cached_program();
-        let on_path = || {
-            search_path(std::env::var_os("PATH")).map(|hyperd| Self {
-                hyperd,
-                origin: Origin::SearchPath,
-            })
-        };
-        let in_cache = || {
-            cache.as_deref().and_then(program_at).map(|hyperd| Self {
-                hyperd,
-                origin: Origin::Cache,
-            })
-        };
-        let in_python = || {
-            python_package().map(|hyperd| Self {
-                hyperd,
-                origin: Origin::PythonPackage,
-            })
-        };
+        let on_path =
+            || search_path(std::env::var_os("PATH")).map(|hyperd| Self { hyperd, origin: Origin::SearchPath });
+        let in_cache = || cache.as_deref().and_then(program_at).map(|hyperd| Self { hyperd, origin: Origin::Cache });
+        let in_python = || python_package().map(|hyperd| Self { hyperd, origin: Origin::PythonPackage });
         on_path().or_else(in_cache).or_else(in_python).ok_or_else(|| {
             let cache = cache.as_deref().map_or_else(|| "our cache (no home directory)".to_owned(), |path| path.display().to_string());
             let message = format!(
@@ -127,17 +98,13 @@ impl EngineLocation {
 /// The program at a path: the file itself, or in the directory.
 fn program_at(path: &Path) -> Option<PathBuf> {
     if path.is_dir() {
-        return [path.join(PROGRAM), path.join("hyper").join(PROGRAM)]
-            .into_iter()
-            .find(|file| file.is_file());
+        return [path.join(PROGRAM), path.join("hyper").join(PROGRAM)].into_iter().find(|file| file.is_file());
     }
     path.is_file().then(|| path.to_owned())
 }
 
 fn search_path(path: Option<OsString>) -> Option<PathBuf> {
-    std::env::split_paths(&path?)
-        .map(|directory| directory.join(PROGRAM))
-        .find(|file| file.is_file())
+    std::env::split_paths(&path?).map(|directory| directory.join(PROGRAM)).find(|file| file.is_file())
 }
 
 /// Where `install` puts the program.
@@ -147,22 +114,16 @@ pub(super) fn cached_program() -> Option<PathBuf> {
 
 /// Our directory in the user's cache.
 pub(super) fn cache_directory() -> Option<PathBuf> {
-    let variable = |name: &str| {
-        std::env::var_os(name)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-    };
-    let base = variable("XDG_CACHE_HOME")
-        .filter(|path| path.is_absolute())
-        .or_else(|| {
-            if cfg!(windows) {
-                variable("LOCALAPPDATA")
-            } else if cfg!(target_os = "macos") {
-                variable("HOME").map(|home| home.join("Library").join("Caches"))
-            } else {
-                variable("HOME").map(|home| home.join(".cache"))
-            }
-        });
+    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let base = variable("XDG_CACHE_HOME").filter(|path| path.is_absolute()).or_else(|| {
+        if cfg!(windows) {
+            variable("LOCALAPPDATA")
+        } else if cfg!(target_os = "macos") {
+            variable("HOME").map(|home| home.join("Library").join("Caches"))
+        } else {
+            variable("HOME").map(|home| home.join(".cache"))
+        }
+    });
     base.map(|base| base.join("kinetic-tableau"))
 }
 
@@ -170,12 +131,7 @@ pub(super) fn cache_directory() -> Option<PathBuf> {
 fn python_package() -> Option<PathBuf> {
     const ASK: &str = "import importlib.util as u;s=u.find_spec('tableauhyperapi');print(s.submodule_search_locations[0] if s else '')";
     ["python3", "python"].into_iter().find_map(|python| {
-        let answer = Command::new(python)
-            .args(["-c", ASK])
-            .stdin(Stdio::null())
-            .stderr(Stdio::null())
-            .output()
-            .ok()?;
+        let answer = Command::new(python).args(["-c", ASK]).stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
         let package = PathBuf::from(String::from_utf8(answer.stdout).ok()?.trim());
         program_at(&package.join("bin").join("hyper"))
     })
@@ -188,10 +144,7 @@ mod tests {
     #[test]
     fn a_file_or_its_directory_names_the_program() {
         let directory = tempfile::tempdir().unwrap();
-        assert_eq!(
-            EngineLocation::at(directory.path()).unwrap_err().kind(),
-            HyperErrorKind::NotFound
-        );
+        assert_eq!(EngineLocation::at(directory.path()).unwrap_err().kind(), HyperErrorKind::NotFound);
         let program = directory.path().join(PROGRAM);
         std::fs::write(&program, "").unwrap();
         assert_eq!(EngineLocation::at(directory.path()).unwrap().hyperd, program);

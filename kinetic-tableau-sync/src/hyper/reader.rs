@@ -71,20 +71,14 @@ impl ExtractReader {
         let columns = columns
             .into_iter()
             .filter_map(|row| match <[Option<String>; 3]>::try_from(row) {
-                Ok([Some(name), Some(kind), required]) => Some(ExtractColumn {
-                    name,
-                    kind,
-                    nullable: required.as_deref() != Some("true"),
-                }),
+                Ok([Some(name), Some(kind), required]) => {
+                    Some(ExtractColumn { name, kind, nullable: required.as_deref() != Some("true") })
+                }
                 _ => None,
             })
             .collect();
         let table = format!("{}.{}.{}", quoted(ALIAS), quoted(&schema), quoted(&table));
-        Ok(Self {
-            connection,
-            table,
-            columns,
-        })
+        Ok(Self { connection, table, columns })
     }
 
     /// Its columns, in their order.
@@ -98,11 +92,8 @@ impl ExtractReader {
     /// When the engine has died.
     pub async fn row_count(&self) -> Result<u64, HyperError> {
         let rows = texts(&self.connection, &format!("SELECT count(*) FROM {}", self.table)).await?;
-        let count = rows
-            .first()
-            .and_then(|row| row.first())
-            .and_then(Option::as_deref)
-            .and_then(|text| text.parse().ok());
+        let count =
+            rows.first().and_then(|row| row.first()).and_then(Option::as_deref).and_then(|text| text.parse().ok());
         count.ok_or_else(|| HyperError::new(HyperErrorKind::Sql, "the extract engine gave no number"))
     }
 
@@ -112,11 +103,7 @@ impl ExtractReader {
     /// # Errors
     /// [`HyperErrorKind::Sql`] when a column does not exist.
     pub async fn rows_as_text(&self, order_by: &[&str]) -> Result<Vec<Vec<Option<String>>>, HyperError> {
-        let list: Vec<String> = self
-            .columns
-            .iter()
-            .map(|column| format!("{}::text", quoted(&column.name)))
-            .collect();
+        let list: Vec<String> = self.columns.iter().map(|column| format!("{}::text", quoted(&column.name))).collect();
         let mut query = format!("SELECT {} FROM {}", list.join(", "), self.table);
         if !order_by.is_empty() {
             let order: Vec<String> = order_by.iter().map(|name| quoted(name)).collect();
@@ -135,19 +122,12 @@ impl ExtractReader {
 }
 
 async fn texts(connection: &Connection, query: &str) -> Result<Vec<Vec<Option<String>>>, HyperError> {
-    let answers = connection
-        .client()
-        .simple_query(query)
-        .await
-        .map_err(|error| HyperError::sql("reading the extract", error))?;
+    let answers =
+        connection.client().simple_query(query).await.map_err(|error| HyperError::sql("reading the extract", error))?;
     Ok(answers
         .iter()
         .filter_map(|answer| match answer {
-            SimpleQueryMessage::Row(row) => Some(
-                (0..row.len())
-                    .map(|at| row.get(at).map(ToOwned::to_owned))
-                    .collect(),
-            ),
+            SimpleQueryMessage::Row(row) => Some((0..row.len()).map(|at| row.get(at).map(ToOwned::to_owned)).collect()),
             _ => None,
         })
         .collect())

@@ -7,13 +7,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{
-    Fingerprint, FingerprintStore, Lease, Seen, StateError, StateErrorKind, StateStore, Versioned,
-    lease_ends, packed,
+    Fingerprint, FingerprintStore, Lease, Seen, StateError, StateErrorKind, StateStore, Versioned, lease_ends, packed,
 };
 use crate::audit::trail::{self, Entry, HASH, Kind, Search, Verifier};
-use crate::audit::{
-    AuditEntry, AuditError, AuditFilter, AuditRecord, AuditSegment, AuditStore, Verification,
-};
+use crate::audit::{AuditEntry, AuditError, AuditFilter, AuditRecord, AuditSegment, AuditStore, Verification};
 use crate::checkpoint::Checkpoint;
 use crate::clock::{Clock, SystemClock};
 use crate::model::{DatasetId, RunId};
@@ -52,10 +49,7 @@ impl MemoryStore {
 
     /// An empty store whose leases lapse by this clock.
     pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
-        Self {
-            inner: Arc::default(),
-            clock,
-        }
+        Self { inner: Arc::default(), clock }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -74,11 +68,7 @@ impl MemoryStore {
             .iter()
             .filter(|prints| fits(prints))
             .all(|prints| packed::probe(&prints.packed, &mut keys));
-        if whole {
-            Ok(keys)
-        } else {
-            Err(super::damaged_fingerprints())
-        }
+        if whole { Ok(keys) } else { Err(super::damaged_fingerprints()) }
     }
 
     fn append_to_trail(&self, kind: Kind, body: Vec<u8>) {
@@ -86,12 +76,7 @@ impl MemoryStore {
         let before = inner.trail.last().map_or([0; HASH], |entry| entry.hash);
         let sequence = inner.trail.len() as u64 + 1;
         let hash = trail::hash(&before, sequence, kind, &body);
-        inner.trail.push(Entry {
-            sequence,
-            kind,
-            body,
-            hash,
-        });
+        inner.trail.push(Entry { sequence, kind, body, hash });
     }
 }
 
@@ -104,9 +89,7 @@ impl Default for MemoryStore {
 impl Inner {
     /// Whether a lease is still the newest of its dataset.
     fn holds(&self, lease: &Lease) -> bool {
-        self.leases
-            .get(&lease.dataset)
-            .is_some_and(|newest| newest.fence == lease.fence)
+        self.leases.get(&lease.dataset).is_some_and(|newest| newest.fence == lease.fence)
     }
 }
 
@@ -116,12 +99,7 @@ impl StateStore for MemoryStore {
         Ok(self.inner().checkpoints.get(dataset).cloned())
     }
 
-    async fn store(
-        &self,
-        lease: &Lease,
-        expected: Option<u64>,
-        next: &Checkpoint,
-    ) -> Result<u64, StateError> {
+    async fn store(&self, lease: &Lease, expected: Option<u64>, next: &Checkpoint) -> Result<u64, StateError> {
         let mut inner = self.inner();
         if !inner.holds(lease) {
             return Err(super::taken_over(lease));
@@ -130,23 +108,12 @@ impl StateStore for MemoryStore {
             return Err(super::stale(&lease.dataset));
         }
         let version = expected.unwrap_or_default() + 1;
-        inner.checkpoints.insert(
-            lease.dataset.clone(),
-            Versioned {
-                version,
-                checkpoint: next.clone(),
-            },
-        );
+        inner.checkpoints.insert(lease.dataset.clone(), Versioned { version, checkpoint: next.clone() });
         Ok(version)
     }
 
     async fn list(&self) -> Result<Vec<(DatasetId, Versioned)>, StateError> {
-        Ok(self
-            .inner()
-            .checkpoints
-            .iter()
-            .map(|(dataset, found)| (dataset.clone(), found.clone()))
-            .collect())
+        Ok(self.inner().checkpoints.iter().map(|(dataset, found)| (dataset.clone(), found.clone())).collect())
     }
 
     async fn lease(&self, dataset: &DatasetId, owner: &str, ttl: Duration) -> Result<Lease, StateError> {
@@ -174,10 +141,7 @@ impl StateStore for MemoryStore {
     }
 
     async fn renew(&self, lease: &Lease, ttl: Duration) -> Result<Lease, StateError> {
-        let renewed = Lease {
-            expires: lease_ends(self.clock.now(), ttl),
-            ..lease.clone()
-        };
+        let renewed = Lease { expires: lease_ends(self.clock.now(), ttl), ..lease.clone() };
         let mut inner = self.inner();
         if !inner.holds(lease) {
             return Err(super::taken_over(lease));
@@ -205,13 +169,7 @@ impl FingerprintStore for MemoryStore {
         entries: Vec<Fingerprint>,
     ) -> Result<(), StateError> {
         let packed = packed::pack(&entries);
-        let prints = Prints {
-            dataset: dataset.clone(),
-            generation,
-            run: run.clone(),
-            live: false,
-            packed,
-        };
+        let prints = Prints { dataset: dataset.clone(), generation, run: run.clone(), live: false, packed };
         self.inner().fingerprints.push(prints);
         Ok(())
     }
@@ -222,10 +180,7 @@ impl FingerprintStore for MemoryStore {
         generation: u64,
         keys: HashMap<u128, Option<Seen>>,
     ) -> Result<HashMap<u128, Option<Seen>>, StateError> {
-        self.probe(
-            |prints| prints.live && prints.generation == generation && prints.dataset == *dataset,
-            keys,
-        )
+        self.probe(|prints| prints.live && prints.generation == generation && prints.dataset == *dataset, keys)
     }
 
     async fn lookup_staged(
@@ -234,19 +189,12 @@ impl FingerprintStore for MemoryStore {
         run: &RunId,
         keys: HashMap<u128, Option<Seen>>,
     ) -> Result<HashMap<u128, Option<Seen>>, StateError> {
-        self.probe(
-            |prints| !prints.live && prints.run == *run && prints.dataset == *dataset,
-            keys,
-        )
+        self.probe(|prints| !prints.live && prints.run == *run && prints.dataset == *dataset, keys)
     }
 
     async fn promote(&self, dataset: &DatasetId, generation: u64, run: &RunId) -> Result<(), StateError> {
         let mut inner = self.inner();
-        for prints in inner
-            .fingerprints
-            .iter_mut()
-            .filter(|prints| prints.dataset == *dataset && prints.run == *run)
-        {
+        for prints in inner.fingerprints.iter_mut().filter(|prints| prints.dataset == *dataset && prints.run == *run) {
             prints.live = true;
         }
         inner
@@ -277,11 +225,8 @@ impl AuditStore for MemoryStore {
 
     async fn records(&self, filter: &AuditFilter) -> Result<Vec<AuditRecord>, AuditError> {
         let inner = self.inner();
-        let landings = AuditFilter {
-            dataset: filter.dataset.clone(),
-            run: filter.run.clone(),
-            ..AuditFilter::default()
-        };
+        let landings =
+            AuditFilter { dataset: filter.dataset.clone(), run: filter.run.clone(), ..AuditFilter::default() };
         let mut search = Search::new(filter, trail::events(inner.trail.iter(), &landings)?);
         inner.trail.iter().try_for_each(|entry| search.look(entry))?;
         Ok(search.finish())

@@ -55,8 +55,7 @@ pub trait StateStore: std::fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// [`StateErrorKind::Stale`] when somebody else wrote meanwhile, [`StateErrorKind::Leased`] when the lease was taken over.
-    async fn store(&self, lease: &Lease, expected: Option<u64>, next: &Checkpoint)
-    -> Result<u64, StateError>;
+    async fn store(&self, lease: &Lease, expected: Option<u64>, next: &Checkpoint) -> Result<u64, StateError>;
 
     /// Every dataset that has a checkpoint, by name.
     ///
@@ -182,11 +181,7 @@ pub struct StateError {
 impl StateError {
     /// A failure with a one-line message.
     pub fn new(kind: StateErrorKind, message: impl Into<String>) -> Self {
-        Self {
-            kind,
-            message: message.into(),
-            cause: None,
-        }
+        Self { kind, message: message.into(), cause: None }
     }
 
     /// Adds the cause.
@@ -203,17 +198,11 @@ impl StateError {
 }
 
 fn lease_ends(now: DateTime<Utc>, ttl: Duration) -> DateTime<Utc> {
-    chrono::Duration::from_std(ttl)
-        .ok()
-        .and_then(|ttl| now.checked_add_signed(ttl))
-        .unwrap_or(DateTime::<Utc>::MAX_UTC)
+    chrono::Duration::from_std(ttl).ok().and_then(|ttl| now.checked_add_signed(ttl)).unwrap_or(DateTime::<Utc>::MAX_UTC)
 }
 
 fn taken_over(lease: &Lease) -> StateError {
-    let message = format!(
-        "the lease of dataset {} has lapsed and was taken over",
-        lease.dataset
-    );
+    let message = format!("the lease of dataset {} has lapsed and was taken over", lease.dataset);
     StateError::new(StateErrorKind::Leased, message)
 }
 
@@ -225,8 +214,5 @@ fn stale(dataset: &DatasetId) -> StateError {
 }
 
 fn damaged_fingerprints() -> StateError {
-    StateError::new(
-        StateErrorKind::Corrupt,
-        "the fingerprints of landed rows are damaged",
-    )
+    StateError::new(StateErrorKind::Corrupt, "the fingerprints of landed rows are damaged")
 }

@@ -27,10 +27,7 @@ pub(super) fn probe(bytes: &[u8], keys: &mut HashMap<u128, Option<Seen>>) -> boo
         };
         let (version, rest) = rest.split_first_chunk::<8>().unwrap_or((&[0; 8], &[]));
         let (row, _) = rest.split_first_chunk::<16>().unwrap_or((&[0; 16], &[]));
-        *seen = Some(Seen {
-            version: i64::from_le_bytes(*version),
-            row: u128::from_le_bytes(*row),
-        });
+        *seen = Some(Seen { version: i64::from_le_bytes(*version), row: u128::from_le_bytes(*row) });
     }
     rest.is_empty()
 }
@@ -41,21 +38,11 @@ mod tests {
 
     #[test]
     fn later_entries_win_and_damage_is_told() {
-        let entry = |key, version| Fingerprint {
-            key,
-            version,
-            row: u128::MAX - key,
-        };
+        let entry = |key, version| Fingerprint { key, version, row: u128::MAX - key };
         let mut bytes = pack(&[entry(1, -5), entry(2, 7), entry(1, i64::MAX)]);
         let mut keys = HashMap::from([(1, None), (3, None)]);
         assert!(probe(&bytes, &mut keys));
-        assert_eq!(
-            keys[&1],
-            Some(Seen {
-                version: i64::MAX,
-                row: u128::MAX - 1
-            })
-        );
+        assert_eq!(keys[&1], Some(Seen { version: i64::MAX, row: u128::MAX - 1 }));
         assert_eq!(keys[&3], None);
         bytes.pop();
         assert!(!probe(&bytes, &mut keys));

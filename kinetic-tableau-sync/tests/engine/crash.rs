@@ -25,35 +25,20 @@ async fn life(nth: i64, after: bool) -> bool {
     struck |= live_until_landed(&world).await;
     world.fault.never();
     let idle = world.run().await.unwrap();
-    assert_eq!(
-        (idle.counts.inserted, idle.counts.updated),
-        (0, 0),
-        "effect {nth}, after: {after}"
-    );
+    assert_eq!((idle.counts.inserted, idle.counts.updated), (0, 0), "effect {nth}, after: {after}");
     assert_eq!(world.destination.place.lock().unwrap().effects, effects);
 
     let place = format!("effect {nth}, after: {after}");
     assert_eq!(world.landed(), world.truth(), "{place}");
     let checkpoint = world.checkpoint().await;
-    assert_eq!(
-        checkpoint.landed.unwrap().rows,
-        world.truth().len() as u64,
-        "{place}"
-    );
-    assert!(
-        checkpoint.intent.is_none() && checkpoint.pending_refresh.is_empty(),
-        "{place}"
-    );
+    assert_eq!(checkpoint.landed.unwrap().rows, world.truth().len() as u64, "{place}");
+    assert!(checkpoint.intent.is_none() && checkpoint.pending_refresh.is_empty(), "{place}");
     assert!(world.destination.place.lock().unwrap().refreshes >= 2, "{place}");
 
     // Every row that Tableau shows has a landed record of the version it shows.
     let truth: BTreeMap<String, i64> = {
         let table = world.source.table.lock().unwrap();
-        table
-            .rows
-            .values()
-            .map(|row| (format!(r#"["E1",{}]"#, row.num), row.revision))
-            .collect()
+        table.rows.values().map(|row| (format!(r#"["E1",{}]"#, row.num), row.revision)).collect()
     };
     assert_eq!(world.audited().await, truth, "{place}");
     // Each run has landed at most once, and each landed version of a row within a run has one record.
@@ -65,17 +50,11 @@ async fn life(nth: i64, after: bool) -> bool {
             *landings.entry(entry.run.to_string()).or_default() += 1;
         }
     }
-    assert!(
-        landings.values().all(|&times| times == 1),
-        "{place}: {landings:?}"
-    );
+    assert!(landings.values().all(|&times| times == 1), "{place}: {landings:?}");
     let records = world.store.records(&AuditFilter::default()).await.unwrap();
     let mut seen = std::collections::BTreeSet::new();
     for record in records.iter().filter(|record| record.landed) {
-        assert!(
-            seen.insert((record.run.to_string(), record.key.clone(), record.version)),
-            "{place}: doubled record"
-        );
+        assert!(seen.insert((record.run.to_string(), record.key.clone(), record.version)), "{place}: doubled record");
     }
     assert_eq!(world.store.verify().await.unwrap().first_broken, None);
     struck
@@ -90,11 +69,7 @@ async fn live_until_landed(world: &World) -> bool {
             struck = true;
             // What is visible at any moment is a whole state, never half of one.
             let landed = world.landed();
-            assert!(
-                landed.is_empty() || landed.len() == 40 || landed.len() == 45,
-                "{} rows are visible",
-                landed.len()
-            );
+            assert!(landed.is_empty() || landed.len() == 40 || landed.len() == 45, "{} rows are visible", landed.len());
             world.fault.never();
             continue;
         }

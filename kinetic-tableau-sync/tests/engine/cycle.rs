@@ -10,14 +10,7 @@ async fn the_first_run_is_full_and_the_next_lands_only_what_changed() {
     world.seed(50);
     let first = world.run().await.unwrap();
     assert_eq!(first.kind, Some(LoadKind::Full));
-    assert_eq!(
-        first.counts,
-        Counts {
-            read: 50,
-            inserted: 50,
-            ..Counts::default()
-        }
-    );
+    assert_eq!(first.counts, Counts { read: 50, inserted: 50, ..Counts::default() });
     assert_eq!(world.landed(), world.truth());
 
     {
@@ -28,38 +21,13 @@ async fn the_first_run_is_full_and_the_next_lands_only_what_changed() {
     let second = world.run().await.unwrap();
     assert_eq!(second.kind, Some(LoadKind::Delta));
     // Three revisions are read again: one of them is the old place of nothing, since only 48 to 50 lie in the overlap.
-    assert_eq!(
-        second.counts,
-        Counts {
-            read: 5,
-            inserted: 1,
-            updated: 1,
-            unchanged: 3,
-            superseded: 0
-        }
-    );
+    assert_eq!(second.counts, Counts { read: 5, inserted: 1, updated: 1, unchanged: 3, superseded: 0 });
     assert_eq!(second.landed_rows, 51);
     assert_eq!(world.landed(), world.truth());
     assert_eq!(world.destination.place.lock().unwrap().effects, 2);
-    let records = world
-        .store
-        .records(&AuditFilter {
-            run: Some(second.run),
-            ..AuditFilter::default()
-        })
-        .await
-        .unwrap();
-    let found: Vec<_> = records
-        .iter()
-        .map(|record| (record.key.as_str(), record.action, record.landed))
-        .collect();
-    assert_eq!(
-        found,
-        [
-            (r#"["E1",7]"#, Action::Update, true),
-            (r#"["E1",99]"#, Action::Insert, true)
-        ]
-    );
+    let records = world.store.records(&AuditFilter { run: Some(second.run), ..AuditFilter::default() }).await.unwrap();
+    let found: Vec<_> = records.iter().map(|record| (record.key.as_str(), record.action, record.landed)).collect();
+    assert_eq!(found, [(r#"["E1",7]"#, Action::Update, true), (r#"["E1",99]"#, Action::Insert, true)]);
     assert_eq!(records[0].dimensions, [("Name".to_owned(), "renamed".to_owned())]);
 }
 
@@ -69,27 +37,10 @@ async fn a_run_without_changes_lands_nothing() {
     world.seed(10);
     world.run().await.unwrap();
     let idle = world.run().await.unwrap();
-    assert_eq!(
-        idle.counts,
-        Counts {
-            read: 3,
-            unchanged: 3,
-            ..Counts::default()
-        }
-    );
+    assert_eq!(idle.counts, Counts { read: 3, unchanged: 3, ..Counts::default() });
     assert_eq!(world.destination.place.lock().unwrap().effects, 1);
-    let events = world
-        .store
-        .events(&AuditFilter {
-            run: Some(idle.run),
-            ..AuditFilter::default()
-        })
-        .await
-        .unwrap();
-    assert!(
-        matches!(events.last().unwrap().event, AuditEvent::Idle { .. }),
-        "{events:?}"
-    );
+    let events = world.store.events(&AuditFilter { run: Some(idle.run), ..AuditFilter::default() }).await.unwrap();
+    assert!(matches!(events.last().unwrap().event, AuditEvent::Idle { .. }), "{events:?}");
 }
 
 #[tokio::test]
@@ -120,11 +71,7 @@ async fn rows_that_move_while_a_full_load_reads_are_caught_up_with() {
     }));
     let run = world.run().await.unwrap();
     assert_eq!(run.kind, Some(LoadKind::Full));
-    assert!(
-        run.counts.balance() && run.counts.superseded > 0,
-        "{:?}",
-        run.counts
-    );
+    assert!(run.counts.balance() && run.counts.superseded > 0, "{:?}", run.counts);
     assert_eq!(run.landed_rows, world.truth().len() as u64);
     assert_eq!(world.landed(), world.truth());
 }
@@ -180,21 +127,12 @@ async fn too_many_changes_become_a_full_load() {
         let mut table = world.source.table.lock().unwrap();
         (1..=20).for_each(|num| table.put(num, "changed", num));
     }
-    let run = world
-        .syncer()
-        .delta_rows(19)
-        .build()
-        .run(&world.spec)
-        .await
-        .unwrap();
+    let run = world.syncer().delta_rows(19).build().run(&world.spec).await.unwrap();
     assert_eq!(run.kind, Some(LoadKind::Full));
     assert_eq!(world.landed(), world.truth());
 
     world.source.table.lock().unwrap().put(1, "again", 1);
-    world
-        .destination
-        .most_delta_rows
-        .store(0, std::sync::atomic::Ordering::SeqCst);
+    world.destination.most_delta_rows.store(0, std::sync::atomic::Ordering::SeqCst);
     let run = world.run().await.unwrap();
     assert_eq!(run.kind, Some(LoadKind::Full));
     assert_eq!(world.landed(), world.truth());
@@ -216,15 +154,7 @@ async fn another_target_or_a_replaced_datasource_gets_a_full_load() {
     let mut world = World::new();
     world.seed(5);
     world.run().await.unwrap();
-    world
-        .destination
-        .place
-        .lock()
-        .unwrap()
-        .datasource
-        .as_mut()
-        .unwrap()
-        .0 = "somebody else's".to_owned();
+    world.destination.place.lock().unwrap().datasource.as_mut().unwrap().0 = "somebody else's".to_owned();
     assert_eq!(world.run().await.unwrap().kind, Some(LoadKind::Full));
     world.destination.place.lock().unwrap().datasource = None;
     assert_eq!(world.run().await.unwrap().kind, Some(LoadKind::Full));
@@ -258,12 +188,7 @@ async fn a_refused_load_is_given_up_and_the_next_is_full() {
     let error = world.run().await.unwrap_err();
     assert_eq!(
         (error.stage(), error.disposition()),
-        (
-            Stage::Publish,
-            Disposition::Reconcile {
-                after: std::time::Duration::from_secs(15)
-            }
-        )
+        (Stage::Publish, Disposition::Reconcile { after: std::time::Duration::from_secs(15) })
     );
     let checkpoint = world.checkpoint().await;
     assert!(checkpoint.intent.is_none() && checkpoint.failures == 1);
@@ -283,35 +208,17 @@ async fn a_destination_that_cannot_be_reached_gets_the_same_load_later() {
     let intent = world.checkpoint().await.intent.expect("the sealed load waits");
     *world.destination.refuse.lock().unwrap() = None;
     world.run().await.unwrap();
-    let events = world
-        .store
-        .events(&AuditFilter {
-            run: Some(intent.run),
-            ..AuditFilter::default()
-        })
-        .await
-        .unwrap();
-    assert!(
-        events
-            .iter()
-            .any(|entry| matches!(entry.event, AuditEvent::Landed { .. })),
-        "under its own run"
-    );
+    let events = world.store.events(&AuditFilter { run: Some(intent.run), ..AuditFilter::default() }).await.unwrap();
+    assert!(events.iter().any(|entry| matches!(entry.event, AuditEvent::Landed { .. })), "under its own run");
     assert_eq!(world.landed(), world.truth());
-    assert!(
-        world.destination.place.lock().unwrap().sealed.is_empty(),
-        "nothing is left in the spool"
-    );
+    assert!(world.destination.place.lock().unwrap().sealed.is_empty(), "nothing is left in the spool");
 }
 
 #[tokio::test]
 async fn a_read_that_breaks_off_lands_nothing() {
     let world = World::new();
     world.seed(50);
-    world
-        .source
-        .fail_after
-        .store(3, std::sync::atomic::Ordering::SeqCst);
+    world.source.fail_after.store(3, std::sync::atomic::Ordering::SeqCst);
     let error = world.run().await.unwrap_err();
     assert_eq!(error.stage(), Stage::Read);
     assert!(world.landed().is_empty());
@@ -324,10 +231,7 @@ async fn a_read_that_breaks_off_lands_nothing() {
 async fn a_refresh_that_fails_stays_due_and_lands_nothing_again() {
     let mut world = World::new();
     world.seed(5);
-    let workbook = RefreshTarget::Workbook {
-        project: "Finance".to_owned(),
-        name: "AP".to_owned(),
-    };
+    let workbook = RefreshTarget::Workbook { project: "Finance".to_owned(), name: "AP".to_owned() };
     world.spec.refresh = vec![workbook.clone()];
     *world.destination.refresh_outcome.lock().unwrap() = RefreshOutcome::Failed("no licence".to_owned());
     let run = world.run().await.unwrap();
@@ -346,11 +250,7 @@ async fn a_refresh_that_fails_stays_due_and_lands_nothing_again() {
 async fn two_workers_do_not_run_one_dataset_at_once() {
     let world = World::new();
     world.seed(5);
-    let held = world
-        .store
-        .lease(&world.spec.id, "another", std::time::Duration::from_secs(60))
-        .await
-        .unwrap();
+    let held = world.store.lease(&world.spec.id, "another", std::time::Duration::from_mins(1)).await.unwrap();
     let error = world.run().await.unwrap_err();
     assert_eq!(error.stage(), Stage::Lease);
     assert!(error.to_string().contains("another"), "{error}");

@@ -59,11 +59,7 @@ impl Fault {
         }
         if self.left.load(Ordering::SeqCst) > 0 && self.left.fetch_sub(1, Ordering::SeqCst) == 1 {
             self.dead.store(true, Ordering::SeqCst);
-            return if self.after.load(Ordering::SeqCst) {
-                Blow::After
-            } else {
-                Blow::Before
-            };
+            return if self.after.load(Ordering::SeqCst) { Blow::After } else { Blow::Before };
         }
         Blow::None
     }
@@ -102,23 +98,12 @@ pub(super) struct Table {
 impl Table {
     pub(super) fn put(&mut self, num: i64, name: &str, amount: i64) {
         self.next += 1;
-        self.rows.insert(
-            num,
-            Row {
-                num,
-                name: name.to_owned(),
-                amount,
-                revision: self.next,
-            },
-        );
+        self.rows.insert(num, Row { num, name: name.to_owned(), amount, revision: self.next });
     }
 
     /// What Tableau must show.
     pub(super) fn truth(&self) -> BTreeMap<String, String> {
-        self.rows
-            .values()
-            .map(|row| (format!("E1|{}", row.num), format!("{}|{}", row.name, row.amount)))
-            .collect()
+        self.rows.values().map(|row| (format!("E1|{}", row.num), format!("{}|{}", row.name, row.amount))).collect()
     }
 }
 
@@ -159,13 +144,7 @@ impl Source for MemorySource {
                 column("Company", ColumnType::Text),
                 column("Num", ColumnType::Int32),
                 column("Name", ColumnType::Text),
-                column(
-                    "Amount",
-                    ColumnType::Decimal {
-                        precision: 12,
-                        scale: 2,
-                    },
-                ),
+                column("Amount", ColumnType::Decimal { precision: 12, scale: 2 }),
                 column("SysRevID", ColumnType::Int64),
             ],
             key: vec![0, 1],
@@ -177,14 +156,7 @@ impl Source for MemorySource {
     }
 
     async fn head(&self, _: &DatasetSpec, _: &Schema) -> Result<Option<Cursor>, SourceError> {
-        let newest = self
-            .table
-            .lock()
-            .unwrap()
-            .rows
-            .values()
-            .map(|row| row.revision)
-            .max();
+        let newest = self.table.lock().unwrap().rows.values().map(|row| row.revision).max();
         Ok(newest.map(|newest| Cursor::new(newest.to_string())))
     }
 
@@ -200,45 +172,38 @@ impl Source for MemorySource {
         };
         let first = window.after.as_ref().map_or(0, number) - overlap;
         let through = number(&window.through);
-        stream::unfold(
-            (first, PageDecoder::new(schema)),
-            move |(last, mut decoder)| async move {
-                let page = self.pages.fetch_add(1, Ordering::SeqCst) + 1;
-                if self.fail_after.fetch_sub(1, Ordering::SeqCst) == 0 {
-                    let error = SourceError::new(SourceErrorKind::Unavailable, "the network is gone");
-                    return Some((Err(error), (i64::MAX, decoder)));
-                }
-                let mut table = self.table.lock().unwrap();
-                let mut rows: Vec<Row> = table
-                    .rows
-                    .values()
-                    .filter(|row| row.revision > last && row.revision <= through)
-                    .cloned()
-                    .collect();
-                rows.sort_by_key(|row| row.revision);
-                rows.truncate(dataset.page_size as usize);
-                let last = rows.last()?.revision;
-                let rows: Vec<String> = rows
-                    .iter()
-                    .map(|row| {
-                        format!(
-                            r#"{{"Company":"E1","Num":{},"Name":"{}","Amount":{}.{:02},"SysRevID":{}}}"#,
-                            row.num,
-                            row.name,
-                            row.amount / 100,
-                            row.amount % 100,
-                            row.revision
-                        )
-                    })
-                    .collect();
-                let body = format!(r#"{{"value":[{}]}}"#, rows.join(","));
-                if let Some(hook) = self.hook.lock().unwrap().as_mut() {
-                    hook(&mut table, page);
-                }
-                let batch = decoder.decode(body.as_bytes()).unwrap().batch;
-                Some((Ok(batch), (last, decoder)))
-            },
-        )
+        stream::unfold((first, PageDecoder::new(schema)), move |(last, mut decoder)| async move {
+            let page = self.pages.fetch_add(1, Ordering::SeqCst) + 1;
+            if self.fail_after.fetch_sub(1, Ordering::SeqCst) == 0 {
+                let error = SourceError::new(SourceErrorKind::Unavailable, "the network is gone");
+                return Some((Err(error), (i64::MAX, decoder)));
+            }
+            let mut table = self.table.lock().unwrap();
+            let mut rows: Vec<Row> =
+                table.rows.values().filter(|row| row.revision > last && row.revision <= through).cloned().collect();
+            rows.sort_by_key(|row| row.revision);
+            rows.truncate(dataset.page_size as usize);
+            let last = rows.last()?.revision;
+            let rows: Vec<String> = rows
+                .iter()
+                .map(|row| {
+                    format!(
+                        r#"{{"Company":"E1","Num":{},"Name":"{}","Amount":{}.{:02},"SysRevID":{}}}"#,
+                        row.num,
+                        row.name,
+                        row.amount / 100,
+                        row.amount % 100,
+                        row.revision
+                    )
+                })
+                .collect();
+            let body = format!(r#"{{"value":[{}]}}"#, rows.join(","));
+            if let Some(hook) = self.hook.lock().unwrap().as_mut() {
+                hook(&mut table, page);
+            }
+            let batch = decoder.decode(body.as_bytes()).unwrap().batch;
+            Some((Ok(batch), (last, decoder)))
+        })
         .boxed()
     }
 
@@ -246,7 +211,7 @@ impl Source for MemorySource {
         Ok(number(later) > number(earlier))
     }
 
-    fn company(&self) -> &str {
+    fn company(&self) -> &'static str {
         "E1"
     }
 }
@@ -289,17 +254,10 @@ fn died() -> DestinationError {
 fn rows_of(batch: &Batch) -> Vec<(String, String)> {
     let text = |at: usize, row: usize| {
         let column = batch.column(at).unwrap();
-        column
-            .text_at(row)
-            .map_or_else(|| column.i64_at(row).unwrap().to_string(), ToOwned::to_owned)
+        column.text_at(row).map_or_else(|| column.i64_at(row).unwrap().to_string(), ToOwned::to_owned)
     };
     (0..batch.rows())
-        .map(|row| {
-            (
-                format!("{}|{}", text(0, row), text(1, row)),
-                format!("{}|{}", text(2, row), text(3, row)),
-            )
-        })
+        .map(|row| (format!("{}|{}", text(0, row), text(1, row)), format!("{}|{}", text(2, row), text(3, row))))
         .collect()
 }
 
@@ -326,32 +284,18 @@ impl Load for MemoryLoad {
     }
 
     async fn upsert(&mut self, batch: &Batch) -> Result<u64, DestinationError> {
-        Ok(rows_of(batch)
-            .into_iter()
-            .map(|(key, rest)| u64::from(self.rows.insert(key, rest).is_some()))
-            .sum())
+        Ok(rows_of(batch).into_iter().map(|(key, rest)| u64::from(self.rows.insert(key, rest).is_some())).sum())
     }
 
     async fn seal(self: Box<Self>) -> Result<Staged, DestinationError> {
         if let Some(key) = &self.doubled {
-            return Err(DestinationError::new(
-                DestinationErrorKind::Value,
-                format!("{key} is there twice"),
-            ));
+            return Err(DestinationError::new(DestinationErrorKind::Value, format!("{key} is there twice")));
         }
         let rows = self.rows.len() as u64;
         if self.kind == LoadKind::Delta && rows > self.most_delta_rows {
-            return Err(DestinationError::new(
-                DestinationErrorKind::TooLarge,
-                "the delta is too large",
-            ));
+            return Err(DestinationError::new(DestinationErrorKind::TooLarge, "the delta is too large"));
         }
-        let staged = Staged {
-            path: self.path.clone(),
-            rows,
-            bytes: rows * 10,
-            sha256: "00".to_owned(),
-        };
+        let staged = Staged { path: self.path.clone(), rows, bytes: rows * 10, sha256: "00".to_owned() };
         effect!(self.fault, died(), {
             self.place.lock().unwrap().sealed.insert(self.path, self.rows);
             Ok::<_, DestinationError>(staged)
@@ -367,12 +311,7 @@ impl Load for MemoryLoad {
 impl Destination for MemoryDestination {
     async fn inspect(&self, _: &Target) -> Result<TargetState, DestinationError> {
         let place = self.place.lock().unwrap();
-        Ok(place
-            .datasource
-            .as_ref()
-            .map_or(TargetState::Absent, |(id, _)| TargetState::Present {
-                id: id.clone(),
-            }))
+        Ok(place.datasource.as_ref().map_or(TargetState::Absent, |(id, _)| TargetState::Present { id: id.clone() }))
     }
 
     async fn begin(&self, plan: &LoadPlan) -> Result<Box<dyn Load>, DestinationError> {
@@ -395,44 +334,36 @@ impl Destination for MemoryDestination {
         if let Some(kind) = *self.refuse.lock().unwrap() {
             return Err(DestinationError::new(kind, "refused"));
         }
-        effect!(
-            self.fault,
-            DestinationError::new(DestinationErrorKind::Unknown, "no answer"),
-            {
-                let mut place = self.place.lock().unwrap();
-                let rows = place
-                    .sealed
-                    .get(&staged.path)
-                    .expect("the sealed load is there")
-                    .clone();
-                place.next += 1;
-                let fresh = format!("ds-{}", place.next);
-                match plan.kind {
-                    LoadKind::Full => {
-                        let id = place.datasource.as_ref().map_or(fresh, |(id, _)| id.clone());
-                        place.datasource = Some((id, rows));
+        effect!(self.fault, DestinationError::new(DestinationErrorKind::Unknown, "no answer"), {
+            let mut place = self.place.lock().unwrap();
+            let rows = place.sealed.get(&staged.path).expect("the sealed load is there").clone();
+            place.next += 1;
+            let fresh = format!("ds-{}", place.next);
+            match plan.kind {
+                LoadKind::Full => {
+                    let id = place.datasource.as_ref().map_or(fresh, |(id, _)| id.clone());
+                    place.datasource = Some((id, rows));
+                    place.effects += 1;
+                }
+                LoadKind::Delta => {
+                    let once = place.applied.insert(plan.request_id.clone());
+                    let (id, landed) = place.datasource.as_mut().expect("a delta needs a datasource");
+                    assert_eq!(plan.target_id.as_ref(), Some(&*id));
+                    if once {
+                        landed.extend(rows);
                         place.effects += 1;
                     }
-                    LoadKind::Delta => {
-                        let once = place.applied.insert(plan.request_id.clone());
-                        let (id, landed) = place.datasource.as_mut().expect("a delta needs a datasource");
-                        assert_eq!(plan.target_id.as_ref(), Some(&*id));
-                        if once {
-                            landed.extend(rows);
-                            place.effects += 1;
-                        }
-                    }
                 }
-                let target_id = place.datasource.as_ref().unwrap().0.clone();
-                Ok::<_, DestinationError>(Receipt {
-                    target_id,
-                    request_id: plan.request_id.clone(),
-                    job_id: Some("job-1".to_owned()),
-                    rows: staged.rows,
-                    landed_at: chrono::Utc::now(),
-                })
             }
-        )
+            let target_id = place.datasource.as_ref().unwrap().0.clone();
+            Ok::<_, DestinationError>(Receipt {
+                target_id,
+                request_id: plan.request_id.clone(),
+                job_id: Some("job-1".to_owned()),
+                rows: staged.rows,
+                landed_at: chrono::Utc::now(),
+            })
+        })
     }
 
     async fn refresh(&self, target: &RefreshTarget) -> Result<RefreshReport, DestinationError> {
@@ -470,17 +401,8 @@ impl StateStore for FaultyStore {
         self.inner.load(dataset).await
     }
 
-    async fn store(
-        &self,
-        lease: &Lease,
-        expected: Option<u64>,
-        next: &Checkpoint,
-    ) -> Result<u64, StateError> {
-        effect!(
-            self.fault,
-            storage(),
-            self.inner.store(lease, expected, next).await
-        )
+    async fn store(&self, lease: &Lease, expected: Option<u64>, next: &Checkpoint) -> Result<u64, StateError> {
+        effect!(self.fault, storage(), self.inner.store(lease, expected, next).await)
     }
 
     async fn list(&self) -> Result<Vec<(DatasetId, Versioned)>, StateError> {
@@ -509,11 +431,7 @@ impl FingerprintStore for FaultyStore {
         run: &RunId,
         entries: Vec<Fingerprint>,
     ) -> Result<(), StateError> {
-        effect!(
-            self.fault,
-            storage(),
-            FingerprintStore::append(&self.inner, dataset, generation, run, entries).await
-        )
+        effect!(self.fault, storage(), FingerprintStore::append(&self.inner, dataset, generation, run, entries).await)
     }
 
     async fn lookup(
@@ -535,38 +453,22 @@ impl FingerprintStore for FaultyStore {
     }
 
     async fn promote(&self, dataset: &DatasetId, generation: u64, run: &RunId) -> Result<(), StateError> {
-        effect!(
-            self.fault,
-            storage(),
-            self.inner.promote(dataset, generation, run).await
-        )
+        effect!(self.fault, storage(), self.inner.promote(dataset, generation, run).await)
     }
 
     async fn discard_staged(&self, dataset: &DatasetId, keep: Option<&RunId>) -> Result<(), StateError> {
-        effect!(
-            self.fault,
-            storage(),
-            self.inner.discard_staged(dataset, keep).await
-        )
+        effect!(self.fault, storage(), self.inner.discard_staged(dataset, keep).await)
     }
 }
 
 #[async_trait]
 impl AuditStore for FaultyStore {
     async fn append(&self, segment: AuditSegment) -> Result<(), AuditError> {
-        effect!(
-            self.fault,
-            AuditError::new("died"),
-            AuditStore::append(&self.inner, segment).await
-        )
+        effect!(self.fault, AuditError::new("died"), AuditStore::append(&self.inner, segment).await)
     }
 
     async fn record(&self, entry: AuditEntry) -> Result<(), AuditError> {
-        effect!(
-            self.fault,
-            AuditError::new("died"),
-            self.inner.record(entry).await
-        )
+        effect!(self.fault, AuditError::new("died"), self.inner.record(entry).await)
     }
 
     async fn records(&self, filter: &AuditFilter) -> Result<Vec<AuditRecord>, AuditError> {
@@ -623,21 +525,12 @@ impl World {
         let fault = Arc::new(Fault::default());
         fault.never();
         let clock = Arc::new(ImpatientClock::default());
-        let target = Target {
-            project: "Finance".to_owned(),
-            datasource: "AP".to_owned(),
-        };
-        let object = SourceObject::EntitySet {
-            service: "S".to_owned(),
-            set: "T".to_owned(),
-        };
+        let target = Target { project: "Finance".to_owned(), datasource: "AP".to_owned() };
+        let object = SourceObject::EntitySet { service: "S".to_owned(), set: "T".to_owned() };
         let mut spec = DatasetSpec::new("ap", object, ["Name", "Amount"], target);
         spec.page_size = 7;
         spec.dimensions = vec!["Name".to_owned()];
-        spec.track = Track::Revision {
-            column: "SysRevID".to_owned(),
-            overlap: 3,
-        };
+        spec.track = Track::Revision { column: "SysRevID".to_owned(), overlap: 3 };
         Self {
             source: Arc::new(MemorySource {
                 table: Arc::default(),
@@ -683,14 +576,7 @@ impl World {
     }
 
     pub(super) fn landed(&self) -> Rows {
-        self.destination
-            .place
-            .lock()
-            .unwrap()
-            .datasource
-            .as_ref()
-            .map(|(_, rows)| rows.clone())
-            .unwrap_or_default()
+        self.destination.place.lock().unwrap().datasource.as_ref().map(|(_, rows)| rows.clone()).unwrap_or_default()
     }
 
     pub(super) fn truth(&self) -> Rows {
@@ -698,21 +584,12 @@ impl World {
     }
 
     pub(super) async fn checkpoint(&self) -> Checkpoint {
-        self.store
-            .load(&self.spec.id)
-            .await
-            .unwrap()
-            .map(|found| found.checkpoint)
-            .unwrap_or_default()
+        self.store.load(&self.spec.id).await.unwrap().map(|found| found.checkpoint).unwrap_or_default()
     }
 
     /// The newest landed record of each key: its version.
     pub(super) async fn audited(&self) -> BTreeMap<String, i64> {
         let records = self.store.records(&AuditFilter::default()).await.unwrap();
-        records
-            .into_iter()
-            .filter(|record| record.landed)
-            .map(|record| (record.key, record.version))
-            .collect()
+        records.into_iter().filter(|record| record.landed).map(|record| (record.key, record.version)).collect()
     }
 }

@@ -198,13 +198,8 @@ impl Datasources {
     /// # Errors
     /// As [`Datasources::get`].
     pub async fn delete(&self, id: &DatasourceId) -> Result<()> {
-        let call = Call::new(
-            "delete datasource",
-            Method::DELETE,
-            Scope::Site,
-            &["datasources", id.as_str()],
-        )?
-        .idempotent(true);
+        let call = Call::new("delete datasource", Method::DELETE, Scope::Site, &["datasources", id.as_str()])?
+            .idempotent(true);
         gone_is_fine(self.client.run(&call).await.map(|_| ()))
     }
 
@@ -228,12 +223,7 @@ impl Datasources {
     /// [`ErrorKind::NoUpstream`] for a published `.hyper` and for live connections (403104, 409090): there is nothing to refresh
     /// them from. [`ErrorKind::Forbidden`] when the user may not, and everything that can go wrong between here and the server.
     pub async fn refresh(&self, id: &DatasourceId) -> Result<Refresh> {
-        Refresh::start(
-            &self.client,
-            "refresh datasource",
-            &["datasources", id.as_str(), "refresh"],
-        )
-        .await
+        Refresh::start(&self.client, "refresh datasource", &["datasources", id.as_str(), "refresh"]).await
     }
 
     /// Downloads a datasource with its extract, as it was published or packed as `.tdsx`.
@@ -247,21 +237,11 @@ impl Datasources {
         call.streamed = true;
         call.accept = HeaderValue::from_static("*/*");
         let answer = self.client.run(&call).await?;
-        let header = |name| {
-            answer
-                .head
-                .headers
-                .get(name)
-                .and_then(|value: &HeaderValue| value.to_str().ok())
-        };
+        let header = |name| answer.head.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
         let file_name = header(http::header::CONTENT_DISPOSITION).and_then(file_name_of);
         let size = header(http::header::CONTENT_LENGTH).and_then(|length| length.parse().ok());
         let body = answer.stream.unwrap_or_else(|| Body::from(answer.body));
-        Ok(Download {
-            file_name,
-            size,
-            body,
-        })
+        Ok(Download { file_name, size, body })
     }
 }
 
@@ -269,12 +249,7 @@ impl Datasources {
 fn file_name_of(disposition: &str) -> Option<String> {
     let (_, rest) = disposition.split_once("filename=")?;
     let quoted = rest.trim().trim_start_matches('"');
-    let name = quoted
-        .split(['"', ';'])
-        .next()?
-        .rsplit(['/', '\\'])
-        .next()?
-        .trim();
+    let name = quoted.split(['"', ';']).next()?.rsplit(['/', '\\']).next()?.trim();
     (!name.is_empty() && name != "." && name != "..").then(|| name.to_owned())
 }
 
@@ -301,10 +276,9 @@ impl Download {
         partial.push(".part");
         let saved = self.write(Path::new(&partial)).await;
         let saved = match saved {
-            Ok(bytes) => tokio::fs::rename(&partial, path)
-                .await
-                .map(|()| bytes)
-                .map_err(|error| unwritable(path, error)),
+            Ok(bytes) => {
+                tokio::fs::rename(&partial, path).await.map(|()| bytes).map_err(|error| unwritable(path, error))
+            }
             Err(error) => Err(error),
         };
         if saved.is_err() {
@@ -315,15 +289,11 @@ impl Download {
     }
 
     async fn write(&mut self, path: &Path) -> Result<u64> {
-        let mut file = tokio::fs::File::create(path)
-            .await
-            .map_err(|error| unwritable(path, error))?;
+        let mut file = tokio::fs::File::create(path).await.map_err(|error| unwritable(path, error))?;
         let broken = |error| Error::transport("download datasource", error);
         let mut bytes = 0_u64;
         while let Some(piece) = self.body.next().await.transpose().map_err(broken)? {
-            file.write_all(&piece)
-                .await
-                .map_err(|error| unwritable(path, error))?;
+            file.write_all(&piece).await.map_err(|error| unwritable(path, error))?;
             bytes += piece.len() as u64;
         }
         file.flush().await.map_err(|error| unwritable(path, error))?;
@@ -335,12 +305,8 @@ impl Download {
 }
 
 fn unwritable(path: &Path, cause: std::io::Error) -> Error {
-    Error::file(
-        "download datasource",
-        format!("the file {} cannot be written", path.display()),
-        cause,
-    )
-    .with_hint("check that its directory exists, is writable and has space")
+    Error::file("download datasource", format!("the file {} cannot be written", path.display()), cause)
+        .with_hint("check that its directory exists, is writable and has space")
 }
 
 #[cfg(test)]
@@ -354,14 +320,8 @@ mod tests {
             name(r#"name="tableau_datasource"; filename="AP invoices.hyper""#).as_deref(),
             Some("AP invoices.hyper")
         );
-        assert_eq!(
-            name(r#"attachment; filename="../../etc/passwd""#).as_deref(),
-            Some("passwd")
-        );
-        assert_eq!(
-            name("attachment; filename=a.hyper; x=y").as_deref(),
-            Some("a.hyper")
-        );
+        assert_eq!(name(r#"attachment; filename="../../etc/passwd""#).as_deref(), Some("passwd"));
+        assert_eq!(name("attachment; filename=a.hyper; x=y").as_deref(), Some("a.hyper"));
         assert_eq!(name(r#"attachment; filename="..""#), None);
         assert_eq!(name("attachment"), None);
     }

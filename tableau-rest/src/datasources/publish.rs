@@ -24,14 +24,7 @@ pub struct PublishRequest {
 impl PublishRequest {
     /// Publishes `file` under a name in a project. A datasource of that name there is an error, unless it is to be overwritten.
     pub fn new(project: ProjectId, name: impl Into<String>, file: FileSource) -> Self {
-        Self {
-            project,
-            name: name.into(),
-            file,
-            description: None,
-            overwrite: false,
-            as_job: false,
-        }
+        Self { project, name: name.into(), file, description: None, overwrite: false, as_job: false }
     }
 
     /// Replaces a datasource of the same name in the project; its id stays. Repeating such a publish has no second effect.
@@ -53,10 +46,8 @@ impl PublishRequest {
     }
 
     fn payload(&self) -> String {
-        let description = self
-            .description
-            .as_deref()
-            .map_or_else(String::new, |text| format!(" description=\"{}\"", escape(text)));
+        let description =
+            self.description.as_deref().map_or_else(String::new, |text| format!(" description=\"{}\"", escape(text)));
         format!(
             "<tsRequest><datasource name=\"{}\"{description}><project id=\"{}\"/></datasource></tsRequest>",
             escape(&self.name),
@@ -86,33 +77,22 @@ impl Datasources {
     pub async fn publish(&self, request: PublishRequest) -> Result<Published> {
         const OPERATION: &str = "publish datasource";
         if request.name.trim().is_empty() || request.name.chars().count() > 255 {
-            return Err(Error::config(
-                OPERATION,
-                "the name is empty or longer than 255 characters",
-            ));
+            return Err(Error::config(OPERATION, "the name is empty or longer than 255 characters"));
         }
         let kind = request.file.kind(OPERATION)?.extension();
         let size = request.file.size().await?;
         if size == 0 {
-            return Err(Error::config(
-                OPERATION,
-                "the file is empty; finish writing it before it is published",
-            ));
+            return Err(Error::config(OPERATION, "the file is empty; finish writing it before it is published"));
         }
         let payload = request.payload();
-        let mut call = Call::post(OPERATION, &["datasources"])?
-            .idempotent(request.overwrite)
-            .long();
+        let mut call = Call::post(OPERATION, &["datasources"])?.idempotent(request.overwrite).long();
         for (name, wanted) in [("overwrite", request.overwrite), ("asJob", request.as_job)] {
             if wanted {
                 call = call.query(name, "true");
             }
         }
         let client = &self.client;
-        let answer = match usize::try_from(size)
-            .ok()
-            .filter(|&size| size <= client.shared.chunk_size)
-        {
+        let answer = match usize::try_from(size).ok().filter(|&size| size <= client.shared.chunk_size) {
             Some(length) => {
                 let file_name = format!("datasource.{kind}");
                 let mut reader = request.file.open().await?;
@@ -134,14 +114,7 @@ impl Datasources {
 
     /// Uploads the file and publishes the upload. An upload is used up by the attempt that commits it, so each attempt of ours has
     /// one of its own.
-    async fn commit(
-        &self,
-        call: Call,
-        file: &FileSource,
-        size: u64,
-        kind: &str,
-        payload: &str,
-    ) -> Result<Answer> {
+    async fn commit(&self, call: Call, file: &FileSource, size: u64, kind: &str, payload: &str) -> Result<Answer> {
         let repeatable = call.idempotent;
         let call = call.idempotent(false);
         let mut attempt = 1;
@@ -164,8 +137,6 @@ impl Datasources {
         if as_job && let Ok(job) = JobHandle::of_answer(&self.client, answer) {
             return Ok(Published::Job(job));
         }
-        answer
-            .member("datasource")
-            .map(|found| Published::Datasource(Box::new(found)))
+        answer.member("datasource").map(|found| Published::Datasource(Box::new(found)))
     }
 }

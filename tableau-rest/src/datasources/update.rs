@@ -27,18 +27,12 @@ pub struct Table {
 impl Table {
     /// A table of the only schema.
     pub fn new(name: impl Into<String>) -> Self {
-        Self {
-            schema: None,
-            name: name.into(),
-        }
+        Self { schema: None, name: name.into() }
     }
 
     /// A table in a schema.
     pub fn in_schema(schema: impl Into<String>, name: impl Into<String>) -> Self {
-        Self {
-            schema: Some(schema.into()),
-            name: name.into(),
-        }
+        Self { schema: Some(schema.into()), name: name.into() }
     }
 }
 
@@ -57,18 +51,12 @@ pub struct Column {
 
 /// A column of the datasource.
 pub fn target(name: impl Into<String>) -> Column {
-    Column {
-        name: name.into(),
-        of_source: false,
-    }
+    Column { name: name.into(), of_source: false }
 }
 
 /// A column of the uploaded file.
 pub fn source(name: impl Into<String>) -> Column {
-    Column {
-        name: name.into(),
-        of_source: true,
-    }
+    Column { name: name.into(), of_source: true }
 }
 
 /// A constant in a condition.
@@ -225,11 +213,7 @@ impl Condition {
 impl Serialize for Condition {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let side = |column: &Column| {
-            if column.of_source {
-                "source-col"
-            } else {
-                "target-col"
-            }
+            if column.of_source { "source-col" } else { "target-col" }
         };
         match &self.0 {
             Node::Always => serializer.serialize_bool(true),
@@ -264,12 +248,7 @@ pub struct Action {
 
 impl Action {
     fn new(verb: &'static str, source: bool, condition: Option<Condition>) -> Self {
-        Self {
-            verb,
-            target: Table::default(),
-            source: source.then(Table::default),
-            condition,
-        }
+        Self { verb, target: Table::default(), source: source.then(Table::default), condition }
     }
 
     /// Appends all rows of the file.
@@ -350,10 +329,7 @@ struct Body<'a> {
 impl UpdateData {
     /// An update without actions yet. The server takes updates with one `request_id` for the same for 24 hours and runs them once.
     pub fn new(request_id: impl Into<String>) -> Self {
-        Self {
-            request_id: request_id.into(),
-            actions: Vec::new(),
-        }
+        Self { request_id: request_id.into(), actions: Vec::new() }
     }
 
     /// Adds an action.
@@ -368,9 +344,7 @@ impl UpdateData {
             return Err(refuse("there is no action; add at least one"));
         }
         if self.actions.iter().any(|action| action.source.is_some()) != file.is_some() {
-            return Err(refuse(
-                "an action needs a file that is not there, or a file is there that no action reads",
-            ));
+            return Err(refuse("an action needs a file that is not there, or a file is there that no action reads"));
         }
         for action in &self.actions {
             if let Some(condition) = &action.condition {
@@ -407,10 +381,7 @@ impl Datasources {
         let size = match &file {
             Some(file) => {
                 if file.kind(OPERATION)? != FileType::Hyper {
-                    return Err(Error::config(
-                        OPERATION,
-                        "the file is no .hyper; write the rows as an extract",
-                    ));
+                    return Err(Error::config(OPERATION, "the file is no .hyper; write the rows as an extract"));
                 }
                 file.size().await?
             }
@@ -424,16 +395,9 @@ impl Datasources {
             .with_kind(ErrorKind::PayloadTooLarge)
             .with_hint("split it into several updates, or publish the whole extract"));
         }
-        let mut call = Call::new(
-            OPERATION,
-            Method::PATCH,
-            Scope::Site,
-            &["datasources", id.as_str(), "data"],
-        )?
-        .json(&Body {
-            actions: &update.actions,
-        })
-        .long();
+        let mut call = Call::new(OPERATION, Method::PATCH, Scope::Site, &["datasources", id.as_str(), "data"])?
+            .json(&Body { actions: &update.actions })
+            .long();
         call.headers.insert(REQUEST_ID, request_id);
         let Some(file) = file else {
             let answer = self.client.run(&call.idempotent(true)).await?;
@@ -464,10 +428,7 @@ mod tests {
         ]);
         let update = UpdateData::new("r").action(Action::upsert(key));
         assert_eq!(
-            serde_json::to_value(Body {
-                actions: &update.actions
-            })
-            .unwrap(),
+            serde_json::to_value(Body { actions: &update.actions }).unwrap(),
             json!({"actions": [{
                 "action": "upsert",
                 "target-schema": "Extract", "target-table": "Extract",
@@ -494,10 +455,7 @@ mod tests {
                 {"op": "is", "target-col": "Name", "const": {"type": "string", "v": null}},
             ]}})
         );
-        assert_eq!(
-            of(Action::delete(Condition::always())).get("condition"),
-            Some(&json!(true))
-        );
+        assert_eq!(of(Action::delete(Condition::always())).get("condition"), Some(&json!(true)));
         assert!(of(Action::replace()).get("condition").is_none());
         assert_eq!(Condition::and([Condition::always()]), Condition::always());
     }
@@ -507,29 +465,14 @@ mod tests {
         let file = FileSource::bytes(FileType::Hyper, &b"x"[..]);
         let refused = |update: UpdateData, file: Option<&FileSource>| update.check(file).is_err();
         assert!(refused(UpdateData::new("r"), None), "no action");
-        assert!(
-            refused(UpdateData::new("r").action(Action::insert()), None),
-            "no file"
-        );
+        assert!(refused(UpdateData::new("r").action(Action::insert()), None), "no file");
         let by_constant = Action::delete(Condition::eq(target("a"), Constant::Integer(1)));
-        assert!(
-            refused(UpdateData::new("r").action(by_constant.clone()), Some(&file)),
-            "a file that nothing reads"
-        );
-        assert!(
-            refused(UpdateData::new("").action(by_constant.clone()), None),
-            "no request id"
-        );
-        assert!(
-            refused(UpdateData::new("a\nb").action(by_constant.clone()), None),
-            "a line break in the request id"
-        );
+        assert!(refused(UpdateData::new("r").action(by_constant.clone()), Some(&file)), "a file that nothing reads");
+        assert!(refused(UpdateData::new("").action(by_constant.clone()), None), "no request id");
+        assert!(refused(UpdateData::new("a\nb").action(by_constant.clone()), None), "a line break in the request id");
         assert!(!refused(UpdateData::new("r").action(by_constant), None));
         let one_sided = Action::upsert(Condition::eq(target("a"), target("b")));
         assert!(refused(UpdateData::new("r").action(one_sided), Some(&file)));
-        assert!(refused(
-            UpdateData::new("r").action(Action::update(Condition::and([]))),
-            Some(&file)
-        ));
+        assert!(refused(UpdateData::new("r").action(Action::update(Condition::and([]))), Some(&file)));
     }
 }

@@ -20,17 +20,8 @@ use crate::wire;
 const ATTEMPTS: u32 = 3;
 
 /// Uploads a file and answers the session that a publish or update uses up.
-pub(super) async fn upload(
-    client: &Client,
-    operation: &str,
-    file: &FileSource,
-    size: u64,
-) -> Result<UploadId> {
-    let numbered = client
-        .api_version()
-        .await
-        .map_err(|error| error.before(operation))?
-        >= ApiVersion::NUMBERED_BLOCKS;
+pub(super) async fn upload(client: &Client, operation: &str, file: &FileSource, size: u64) -> Result<UploadId> {
+    let numbered = client.api_version().await.map_err(|error| error.before(operation))? >= ApiVersion::NUMBERED_BLOCKS;
     let mut attempt = 1;
     loop {
         match one(client, file, size, numbered).await {
@@ -43,8 +34,7 @@ pub(super) async fn upload(
 
 /// The session is unknown (404015), or a block may or may not have arrived.
 fn is_worth_another(error: &Error) -> bool {
-    error.code() == Some("404015")
-        || (error.delivery() == Delivery::Unknown && error.kind() != ErrorKind::File)
+    error.code() == Some("404015") || (error.delivery() == Delivery::Unknown && error.kind() != ErrorKind::File)
 }
 
 async fn one(client: &Client, file: &FileSource, size: u64, numbered: bool) -> Result<UploadId> {
@@ -52,27 +42,15 @@ async fn one(client: &Client, file: &FileSource, size: u64, numbered: bool) -> R
     let begin = Call::post("begin upload", &["fileUploads"])?.idempotent(true);
     let answer = client.run(&begin).await?;
     let value: Value = answer.value()?;
-    let id = wire::text(
-        value
-            .get("fileUpload")
-            .and_then(|upload| upload.get("uploadSessionId")),
-    )
-    .ok_or_else(|| answer.unfit("the answer names no upload session"))?;
+    let id = wire::text(value.get("fileUpload").and_then(|upload| upload.get("uploadSessionId")))
+        .ok_or_else(|| answer.unfit("the answer names no upload session"))?;
     let id = UploadId::from(id);
     let mut reader = file.open().await?;
     let chunk = client.shared.chunk_size as u64;
     let (mut offset, mut number) = (0, 0_u64);
     while offset < size {
         let length = chunk.min(size - offset);
-        append(
-            client,
-            &id,
-            &mut reader,
-            offset,
-            length,
-            numbered.then_some(number),
-        )
-        .await?;
+        append(client, &id, &mut reader, offset, length, numbered.then_some(number)).await?;
         offset += length;
         number += 1;
     }
@@ -88,25 +66,13 @@ async fn append(
     length: u64,
     number: Option<u64>,
 ) -> Result<()> {
-    let length =
-        usize::try_from(length).map_err(|_| Error::config("upload", "a block does not fit into memory"))?;
-    let part = FilePart {
-        name: "tableau_file",
-        file_name: "block",
-        reader,
-        offset,
-        length,
-    };
+    let length = usize::try_from(length).map_err(|_| Error::config("upload", "a block does not fit into memory"))?;
+    let part = FilePart { name: "tableau_file", file_name: "block", reader, offset, length };
     let body = multipart::assemble("", Some(part)).await?;
-    let mut call = Call::new(
-        "upload block",
-        Method::PUT,
-        Scope::Site,
-        &["fileUploads", id.as_str()],
-    )?
-    .idempotent(number.is_some())
-    .body(body.kind, body.body)
-    .long();
+    let mut call = Call::new("upload block", Method::PUT, Scope::Site, &["fileUploads", id.as_str()])?
+        .idempotent(number.is_some())
+        .body(body.kind, body.body)
+        .long();
     if let Some(number) = number {
         call = call.query("sequenceID", &number.to_string());
     }
@@ -119,6 +85,5 @@ pub(super) fn may_begin_anew(error: &Error, repeatable: bool, attempt: u32) -> b
         return false;
     }
     // The session lapsed, or an attempt whose answer was lost has used it up.
-    error.code() == Some("404015")
-        || (repeatable && error.delivery() == Delivery::Unknown && error.is_transient())
+    error.code() == Some("404015") || (repeatable && error.delivery() == Delivery::Unknown && error.is_transient())
 }

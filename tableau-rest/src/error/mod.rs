@@ -208,8 +208,7 @@ impl Error {
         message: impl Into<String>,
         cause: std::io::Error,
     ) -> Self {
-        let mut error =
-            Self::new(ErrorKind::File, Delivery::NotSent, operation, message).with_fate(Fate::Final);
+        let mut error = Self::new(ErrorKind::File, Delivery::NotSent, operation, message).with_fate(Fate::Final);
         error.0.source = Some(Arc::new(cause));
         error
     }
@@ -222,24 +221,16 @@ impl Error {
     pub(crate) fn transport(operation: impl Into<Cow<'static, str>>, cause: TransportError) -> Self {
         let delivery = cause.delivery();
         let hint = match cause.kind() {
-            TransportErrorKind::Connect => {
-                "check host name, port, network, proxy and the server's certificate"
-            }
+            TransportErrorKind::Connect => "check host name, port, network, proxy and the server's certificate",
             TransportErrorKind::Invalid => "check the address and the header values",
             TransportErrorKind::Timeout => "raise the timeout, or look at the server's load",
-            TransportErrorKind::Redirected => {
-                "use the address that the server redirects to, if it is the right one"
-            }
+            TransportErrorKind::Redirected => "use the address that the server redirects to, if it is the right one",
             TransportErrorKind::Interrupted | TransportErrorKind::Truncated => {
                 "check the network and any proxy between; reads may be repeated"
             }
         };
-        let mut error =
-            Self::new(ErrorKind::Transport, delivery, operation, cause.to_string()).with_hint(hint);
-        if matches!(
-            cause.kind(),
-            TransportErrorKind::Invalid | TransportErrorKind::Redirected
-        ) {
+        let mut error = Self::new(ErrorKind::Transport, delivery, operation, cause.to_string()).with_hint(hint);
+        if matches!(cause.kind(), TransportErrorKind::Invalid | TransportErrorKind::Redirected) {
             error.0.kind = ErrorKind::Config;
             error.0.fate = Fate::Final;
         }
@@ -256,18 +247,10 @@ impl Error {
         scrubber: &Scrubber,
     ) -> Self {
         let parsed = ServiceError::parse(body, scrubber);
-        let verdict = classify::classify(
-            status,
-            parsed.as_ref().and_then(|service| service.code.as_deref()),
-        );
-        let mut error = Self::new(
-            verdict.kind,
-            verdict.delivery,
-            operation,
-            scrubber.clean(&verdict.message),
-        )
-        .with_hint(verdict.hint)
-        .with_fate(verdict.fate);
+        let verdict = classify::classify(status, parsed.as_ref().and_then(|service| service.code.as_deref()));
+        let mut error = Self::new(verdict.kind, verdict.delivery, operation, scrubber.clean(&verdict.message))
+            .with_hint(verdict.hint)
+            .with_fate(verdict.fate);
         error.0.status = Some(status);
         error.0.retry_after = crate::retry::retry_after(headers);
         error.0.request_id = request_id(headers).map(|id| scrubber.clean(id));
@@ -334,9 +317,8 @@ impl Error {
     #[must_use]
     pub(crate) fn for_unrepeatable(mut self) -> Self {
         if self.0.delivery == Delivery::Unknown {
-            self.0.hint = Some(Cow::Borrowed(
-                "it may have been done: look at the state on the server before repeating it",
-            ));
+            self.0.hint =
+                Some(Cow::Borrowed("it may have been done: look at the state on the server before repeating it"));
         }
         self
     }
@@ -348,10 +330,7 @@ impl Error {
     /// Whether the same question may be answered a moment later.
     pub(crate) fn is_transient(&self) -> bool {
         self.0.fate == Fate::Ordinary
-            && matches!(
-                self.0.kind,
-                ErrorKind::Transport | ErrorKind::Server | ErrorKind::Throttled
-            )
+            && matches!(self.0.kind, ErrorKind::Transport | ErrorKind::Server | ErrorKind::Throttled)
     }
 }
 
@@ -397,9 +376,6 @@ impl fmt::Debug for Error {
 
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.0
-            .source
-            .as_deref()
-            .map(|source| source as &(dyn std::error::Error + 'static))
+        self.0.source.as_deref().map(|source| source as &(dyn std::error::Error + 'static))
     }
 }

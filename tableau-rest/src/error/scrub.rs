@@ -33,32 +33,22 @@ impl Scrubber {
             Some((body, _site)) => (body, '|'),
             None => (secret, ':'),
         };
-        for part in body
-            .split(separator)
-            .filter(|part| part.len() >= 12 && part.len() < secret.len())
-        {
+        for part in body.split(separator).filter(|part| part.len() >= 12 && part.len() < secret.len()) {
             self.add_value(part);
         }
         // The longest first, so that a value which contains another one goes as a whole.
-        self.needles
-            .sort_by_key(|needle| std::cmp::Reverse(needle.expose_secret().len()));
+        self.needles.sort_by_key(|needle| std::cmp::Reverse(needle.expose_secret().len()));
     }
 
     fn add_value(&mut self, secret: &str) {
-        let mut spellings = vec![
-            secret.to_owned(),
-            utf8_percent_encode(secret, NON_ALPHANUMERIC).to_string(),
-        ];
+        let mut spellings = vec![secret.to_owned(), utf8_percent_encode(secret, NON_ALPHANUMERIC).to_string()];
         if let Ok(json) = serde_json::to_string(secret) {
             spellings.push(json.trim_matches('"').to_owned());
         }
         spellings.push(quick_xml::escape::escape(secret).into_owned());
         for spelling in spellings {
             let spelling = spelling.to_ascii_lowercase();
-            let known = self
-                .needles
-                .iter()
-                .any(|needle| needle.expose_secret() == spelling);
+            let known = self.needles.iter().any(|needle| needle.expose_secret() == spelling);
             if spelling.chars().count() >= SHORTEST && !known {
                 self.needles.push(SecretString::from(spelling));
             }
@@ -90,9 +80,7 @@ impl Scrubber {
 
 impl fmt::Debug for Scrubber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Scrubber")
-            .field("needles", &self.needles.len())
-            .finish()
+        f.debug_struct("Scrubber").field("needles", &self.needles.len()).finish()
     }
 }
 

@@ -38,9 +38,7 @@ impl ServiceError {
                 let value: Value = serde_json::from_str(text).ok()?;
                 let error = value.get("error").filter(|error| error.is_object())?;
                 Self {
-                    code: scalar(error.get("code"))
-                        .and_then(clip)
-                        .filter(|code| is_code(code)),
+                    code: scalar(error.get("code")).and_then(clip).filter(|code| is_code(code)),
                     summary: scalar(error.get("summary")).and_then(clip),
                     detail: scalar(error.get("detail")).and_then(clip),
                 }
@@ -71,10 +69,7 @@ pub(super) fn excerpt(body: &[u8], scrubber: &Scrubber) -> Option<String> {
 
 /// A number, or a word such as `BAD_REQUEST`. It is printed, so nothing else may pass for one.
 fn is_code(code: &str) -> bool {
-    code.len() <= 64
-        && code
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'))
+    code.len() <= 64 && code.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'))
 }
 
 fn scalar(value: Option<&Value>) -> Option<String> {

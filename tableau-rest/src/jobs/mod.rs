@@ -40,10 +40,7 @@ impl Jobs {
 
     /// A handle on a job, for example one that was noted before a restart. Nothing is sent.
     pub fn handle(&self, id: JobId) -> JobHandle {
-        JobHandle {
-            client: self.client.clone(),
-            id,
-        }
+        JobHandle { client: self.client.clone(), id }
     }
 
     /// Cancels a job. Only refreshes, subscriptions and flow runs can be cancelled.
@@ -52,8 +49,7 @@ impl Jobs {
     /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) when it is done already (403091), or of another kind
     /// (403081).
     pub async fn cancel(&self, id: &JobId) -> Result<()> {
-        let call =
-            Call::new("cancel job", Method::PUT, Scope::Site, &["jobs", id.as_str()])?.idempotent(true);
+        let call = Call::new("cancel job", Method::PUT, Scope::Site, &["jobs", id.as_str()])?.idempotent(true);
         self.client.run(&call).await.map(|_| ())
     }
 }
@@ -69,10 +65,7 @@ impl JobHandle {
     /// From the answer that started it. `None` when the answer names no job.
     pub(crate) fn read(client: &Client, value: &Value) -> Option<Self> {
         let id = wire::text(value.get("job")?.get("id"))?.into();
-        Some(Self {
-            client: client.clone(),
-            id,
-        })
+        Some(Self { client: client.clone(), id })
     }
 
     pub(crate) fn of_answer(client: &Client, answer: &Answer) -> Result<Self> {
@@ -92,10 +85,7 @@ impl JobHandle {
         let call = Call::get("read job", &["jobs", self.id.as_str()])?;
         let answer = self.client.run(&call).await?;
         let value = answer.value()?;
-        value
-            .get("job")
-            .and_then(JobStatus::read)
-            .ok_or_else(|| answer.unfit("the answer describes no job"))
+        value.get("job").and_then(JobStatus::read).ok_or_else(|| answer.unfit("the answer describes no job"))
     }
 
     /// Waits until it has ended, or the limit of the policy is over.

@@ -93,13 +93,8 @@ pub struct JobStatus {
 }
 
 /// The members in which the different types of jobs keep their target and notes.
-const DETAILS: [&str; 5] = [
-    "extractRefreshJob",
-    "updateUploadedFileJob",
-    "extractCreationJob",
-    "runFlowJobType",
-    "publishDatasourceJob",
-];
+const DETAILS: [&str; 5] =
+    ["extractRefreshJob", "updateUploadedFileJob", "extractCreationJob", "runFlowJobType", "publishDatasourceJob"];
 
 impl JobStatus {
     pub(super) fn read(job: &Value) -> Option<Self> {
@@ -154,19 +149,16 @@ impl JobStatus {
     }
 
     fn names_an_error(&self) -> bool {
-        self.status_notes
-            .iter()
-            .any(|note| note.kind.eq_ignore_ascii_case("errorCode"))
+        self.status_notes.iter().any(|note| note.kind.eq_ignore_ascii_case("errorCode"))
     }
 }
 
 /// Notes come as one text, as a list of texts, or as objects with a text.
 fn notes_of(holder: &Value) -> Vec<String> {
     match holder.get("notes") {
-        Some(Value::Array(notes)) => notes
-            .iter()
-            .filter_map(|note| wire::text(Some(note)).or_else(|| wire::text(note.get("text"))))
-            .collect(),
+        Some(Value::Array(notes)) => {
+            notes.iter().filter_map(|note| wire::text(Some(note)).or_else(|| wire::text(note.get("text")))).collect()
+        }
         Some(Value::Object(notes)) => wire::text(notes.get("note")).into_iter().collect(),
         other => wire::text(other).into_iter().collect(),
     }

@@ -22,12 +22,7 @@ pub struct WaitPolicy {
 impl WaitPolicy {
     /// Waits at most `limit`; asks after 0.5 s, then after pauses that grow by 1.4 up to 30 s.
     pub fn new(limit: Duration) -> Self {
-        Self {
-            limit,
-            first_poll: Duration::from_millis(500),
-            factor: 1.4,
-            longest_poll: Duration::from_secs(30),
-        }
+        Self { limit, first_poll: Duration::from_millis(500), factor: 1.4, longest_poll: Duration::from_secs(30) }
     }
 
     /// The pause before the first question.
@@ -46,9 +41,7 @@ impl WaitPolicy {
 
     fn after(&self, pause: Duration) -> Duration {
         let pause = pause.max(Duration::from_millis(1));
-        pause
-            .mul_f64(self.factor)
-            .min(self.longest_poll.max(Duration::from_millis(1)))
+        pause.mul_f64(self.factor).min(self.longest_poll.max(Duration::from_millis(1)))
     }
 }
 
@@ -96,10 +89,9 @@ impl JobOutcome {
     /// What the server said about the job.
     pub fn status(&self) -> Option<&JobStatus> {
         match self {
-            Self::Succeeded(status)
-            | Self::Failed(status)
-            | Self::Cancelled(status)
-            | Self::StillRunning(status) => Some(status),
+            Self::Succeeded(status) | Self::Failed(status) | Self::Cancelled(status) | Self::StillRunning(status) => {
+                Some(status)
+            }
             Self::Unknown(_) => None,
         }
     }

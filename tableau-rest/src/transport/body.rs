@@ -23,9 +23,7 @@ enum Inner {
 impl Body {
     /// A body that arrives in pieces.
     pub fn stream(pieces: impl Stream<Item = Result<Bytes, TransportError>> + Send + 'static) -> Self {
-        Self {
-            inner: Inner::Stream(Box::pin(pieces)),
-        }
+        Self { inner: Inner::Stream(Box::pin(pieces)) }
     }
 
     /// The whole body, as long as it has at most `limit` bytes.
@@ -56,9 +54,7 @@ impl Body {
 
 impl From<Bytes> for Body {
     fn from(whole: Bytes) -> Self {
-        Self {
-            inner: Inner::Whole(Some(whole)),
-        }
+        Self { inner: Inner::Whole(Some(whole)) }
     }
 }
 
@@ -76,8 +72,6 @@ impl Stream for Body {
 impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Never the content: it is the caller's data.
-        f.debug_struct("Body")
-            .field("whole", &matches!(self.inner, Inner::Whole(_)))
-            .finish_non_exhaustive()
+        f.debug_struct("Body").field("whole", &matches!(self.inner, Inner::Whole(_))).finish_non_exhaustive()
     }
 }

@@ -51,11 +51,7 @@ impl Transport for ReqwestTransport {
             // Whatever breaks after the head of the answer leaves the body incomplete.
             piece.map_err(|error| {
                 let timeout = error.is_timeout();
-                let kind = if timeout {
-                    TransportErrorKind::Timeout
-                } else {
-                    TransportErrorKind::Truncated
-                };
+                let kind = if timeout { TransportErrorKind::Timeout } else { TransportErrorKind::Truncated };
                 TransportError::with_source(kind, error.without_url())
             })
         });

@@ -40,23 +40,20 @@ impl KineticSource {
     /// Reads with this client, in its company.
     #[must_use]
     pub fn new(client: Client) -> Self {
-        Self {
-            client,
-            forms: Mutex::new(HashMap::new()),
-        }
+        Self { client, forms: Mutex::new(HashMap::new()) }
     }
 
     /// The query of a dataset with its fixed filter, without columns.
     fn query(&self, spec: &DatasetSpec) -> Result<Query, SourceError> {
         let query = match &spec.source {
-            SourceObject::EntitySet { service, set } => self
-                .client
-                .entity_set(EntitySet::new(service.as_str(), set.as_str()).map_err(failed)?),
-            SourceObject::Baq { id, parameters } => parameters
-                .iter()
-                .fold(self.client.baq(id.as_str()), |query, (name, value)| {
+            SourceObject::EntitySet { service, set } => {
+                self.client.entity_set(EntitySet::new(service.as_str(), set.as_str()).map_err(failed)?)
+            }
+            SourceObject::Baq { id, parameters } => {
+                parameters.iter().fold(self.client.baq(id.as_str()), |query, (name, value)| {
                     query.parameter(name.as_str(), value.as_str())
-                }),
+                })
+            }
         };
         Ok(match &spec.filter {
             Some(filter) => query.filter(Filter::raw(filter.as_str())),
@@ -67,11 +64,7 @@ impl KineticSource {
     /// The newest value of the tracked column, as sent; none when there is no row.
     async fn newest(&self, spec: &DatasetSpec) -> Result<Option<Value>, SourceError> {
         let column = spec.track.column();
-        let query = self
-            .query(spec)?
-            .select([column])
-            .order_by(column, Order::Descending)
-            .top(1);
+        let query = self.query(spec)?.select([column]).order_by(column, Order::Descending).top(1);
         // The server's databases sort null either way.
         let query = match spec.track {
             Track::Timestamp { .. } => query.and_filter(field(column).is_not_null()),
@@ -100,10 +93,7 @@ impl KineticSource {
                 return Ok(form);
             }
         }
-        let message = format!(
-            "dataset {}: the server does not compare {column} with dates as it writes them",
-            spec.id
-        );
+        let message = format!("dataset {}: the server does not compare {column} with dates as it writes them", spec.id);
         Err(SourceError::new(SourceErrorKind::Config, message)
             .with_hint("track this dataset by revision, for instance track = \"revision\""))
     }
@@ -111,63 +101,38 @@ impl KineticSource {
     /// The newest stamp that meets a condition; none as well when the server does not understand the condition.
     async fn probe(&self, spec: &DatasetSpec, condition: Filter) -> Result<Option<Stamp>, SourceError> {
         let column = spec.track.column();
-        let query = self
-            .query(spec)?
-            .select([column])
-            .and_filter(condition)
-            .order_by(column, Order::Descending)
-            .top(1);
+        let query = self.query(spec)?.select([column]).and_filter(condition).order_by(column, Order::Descending).top(1);
         let answer = query.send::<HashMap<String, Value>>().await;
         match answer {
-            Ok(page) => page
-                .items
-                .first()
-                .and_then(|row| row.get(column))
-                .map(|value| stamp_of(spec, value))
-                .transpose(),
+            Ok(page) => {
+                page.items.first().and_then(|row| row.get(column)).map(|value| stamp_of(spec, value)).transpose()
+            }
             Err(error) if error.kind() == ErrorKind::Rejected => Ok(None),
             Err(error) => Err(failed(error)),
         }
     }
 
     /// The reads that make up a window, one after the other.
-    async fn walks(
-        &self,
-        spec: &DatasetSpec,
-        schema: &Arc<Schema>,
-        window: &Window,
-    ) -> Result<Vec<Walk>, SourceError> {
-        let columns: Vec<&str> = schema
-            .columns
-            .iter()
-            .map(|column| column.source.as_str())
-            .collect();
+    async fn walks(&self, spec: &DatasetSpec, schema: &Arc<Schema>, window: &Window) -> Result<Vec<Walk>, SourceError> {
+        let columns: Vec<&str> = schema.columns.iter().map(|column| column.source.as_str()).collect();
         let mut unique = columns.clone();
         unique.sort_unstable();
         unique.dedup();
         let query = self.query(spec)?.select(unique).top(spec.page_size.max(1).into());
         match &spec.track {
             Track::Revision { column, overlap } => {
-                let after = window
-                    .after
-                    .as_ref()
-                    .map(|cursor| revision(spec, cursor))
-                    .transpose()?;
+                let after = window.after.as_ref().map(|cursor| revision(spec, cursor)).transpose()?;
                 let after = match after {
-                    Some(after) if window.overlap => Some(
-                        after
-                            .saturating_sub(i64::try_from(*overlap).unwrap_or(i64::MAX))
-                            .max(0),
-                    ),
+                    Some(after) if window.overlap => {
+                        Some(after.saturating_sub(i64::try_from(*overlap).unwrap_or(i64::MAX)).max(0))
+                    }
                     after => after,
                 };
                 let through = revision(spec, &window.through)?;
                 let ranks = vec![Rank::new(schema, schema.version, column, RankKind::Integer)?];
                 let bound = field(column.as_str()).le(through);
                 let first = after.map(|after| vec![Literal::integer(after)]);
-                Ok(vec![
-                    Walk::new(query, Arc::clone(schema), ranks, Some(bound), first).until_integer(through),
-                ])
+                Ok(vec![Walk::new(query, Arc::clone(schema), ranks, Some(bound), first).until_integer(through)])
             }
             Track::Timestamp { column, overlap, .. } => {
                 let keys = key_ranks(schema)?;
@@ -268,26 +233,20 @@ async fn first_value(query: Query, column: &str) -> Result<Option<Value>, Source
 
 fn revision_of(spec: &DatasetSpec, value: &Value) -> Result<i64, SourceError> {
     // Some versions write 64-bit numbers as text.
-    let number = value
-        .as_i64()
-        .or_else(|| value.as_str().and_then(|text| text.parse().ok()));
+    let number = value.as_i64().or_else(|| value.as_str().and_then(|text| text.parse().ok()));
     number.ok_or_else(|| {
-        let message = format!(
-            "dataset {}: {} is no whole number of 64 bits",
-            spec.id,
-            spec.track.column()
-        );
-        SourceError::new(SourceErrorKind::Config, message).with_hint(
-            "track the dataset by its row version (SysRevID), or by a stamp: track = { timestamp = \"…\" }",
-        )
+        let message = format!("dataset {}: {} is no whole number of 64 bits", spec.id, spec.track.column());
+        SourceError::new(SourceErrorKind::Config, message)
+            .with_hint("track the dataset by its row version (SysRevID), or by a stamp: track = { timestamp = \"…\" }")
     })
 }
 
 fn revision(spec: &DatasetSpec, cursor: &Cursor) -> Result<i64, SourceError> {
     cursor.as_str().parse().map_err(|_| {
         let message = format!("dataset {}: the checkpoint is no revision", spec.id);
-        SourceError::new(SourceErrorKind::Config, message)
-            .with_hint("the way of tracking has changed: give the dataset a new name, so that it begins with a full load")
+        SourceError::new(SourceErrorKind::Config, message).with_hint(
+            "the way of tracking has changed: give the dataset a new name, so that it begins with a full load",
+        )
     })
 }
 
@@ -303,10 +262,7 @@ fn key_ranks(schema: &Schema) -> Result<Vec<Rank>, SourceError> {
             ColumnType::Bool => RankKind::Bool,
             ColumnType::Int16 | ColumnType::Int32 | ColumnType::Int64 => RankKind::Integer,
             _ => {
-                let message = format!(
-                    "key column {} is a {}, which cannot be paged by",
-                    column.source, column.kind
-                );
+                let message = format!("key column {} is a {}, which cannot be paged by", column.source, column.kind);
                 return Err(SourceError::new(SourceErrorKind::Config, message)
                     .with_hint("track the dataset by revision, or choose another `key`"));
             }

@@ -7,45 +7,22 @@ use crate::model::{Column, ColumnType, DatasetSpec, Resolution, Schema, SourceOb
 use crate::source::{SourceError, SourceErrorKind};
 
 /// Type of decimals whose digits the metadata does not tell.
-const ANY_DECIMAL: ColumnType = ColumnType::Decimal {
-    precision: 38,
-    scale: 10,
-};
+const ANY_DECIMAL: ColumnType = ColumnType::Decimal { precision: 38, scale: 10 };
 
 /// Resolves the columns of a dataset.
 pub(super) fn resolve(spec: &DatasetSpec, metadata: &Metadata, set: &str) -> Result<Schema, SourceError> {
     let Some(entity) = metadata.entity_type_of(set) else {
-        let message = format!(
-            "dataset {}: {} is not offered by this Kinetic",
-            spec.id, spec.source
-        );
-        return Err(config(
-            message,
-            nearest(set, metadata.entity_sets()).map(|near| format!("did you mean {near}?")),
-        ));
+        let message = format!("dataset {}: {} is not offered by this Kinetic", spec.id, spec.source);
+        return Err(config(message, nearest(set, metadata.entity_sets()).map(|near| format!("did you mean {near}?"))));
     };
-    let keys: &[String] = if spec.key.is_empty() {
-        &entity.keys
-    } else {
-        &spec.key
-    };
+    let keys: &[String] = if spec.key.is_empty() { &entity.keys } else { &spec.key };
     if keys.is_empty() {
         let message = format!("dataset {}: the metadata names no key", spec.id);
-        return Err(config(
-            message,
-            Some("name the columns that tell rows apart in the dataset's `key`".to_owned()),
-        ));
+        return Err(config(message, Some("name the columns that tell rows apart in the dataset's `key`".to_owned())));
     }
-    if let Some(unknown) = spec
-        .types
-        .keys()
-        .find(|name| !spec.select.contains(name) && !keys.contains(name))
-    {
+    if let Some(unknown) = spec.types.keys().find(|name| !spec.select.contains(name) && !keys.contains(name)) {
         let near = nearest(unknown, spec.select.iter().map(String::as_str));
-        let message = format!(
-            "dataset {}: `types` names {unknown}, which is not selected",
-            spec.id
-        );
+        let message = format!("dataset {}: `types` names {unknown}, which is not selected", spec.id);
         return Err(config(message, near.map(|near| format!("did you mean {near}?"))));
     }
 
@@ -54,10 +31,7 @@ pub(super) fn resolve(spec: &DatasetSpec, metadata: &Metadata, set: &str) -> Res
     for name in missing_keys.chain(&spec.select) {
         if columns.iter().any(|column| column.source == *name) {
             let message = format!("dataset {}: {name} is selected twice", spec.id);
-            return Err(config(
-                message,
-                Some("take one of them out of `select`".to_owned()),
-            ));
+            return Err(config(message, Some("take one of them out of `select`".to_owned())));
         }
         let property = property(spec, entity, name)?;
         let kind = kind_of(spec, property)?;
@@ -69,107 +43,69 @@ pub(super) fn resolve(spec: &DatasetSpec, metadata: &Metadata, set: &str) -> Res
             landed: true,
         });
     }
-    let key: Vec<usize> = keys
-        .iter()
-        .filter_map(|name| columns.iter().position(|column| column.source == *name))
-        .collect();
+    let key: Vec<usize> =
+        keys.iter().filter_map(|name| columns.iter().position(|column| column.source == *name)).collect();
     check_keys(spec, entity, keys)?;
 
     let mut hidden = |name: &str, kind| {
-        columns.push(Column {
-            name: name.to_owned(),
-            source: name.to_owned(),
-            kind,
-            nullable: true,
-            landed: false,
-        });
+        columns.push(Column { name: name.to_owned(), source: name.to_owned(), kind, nullable: true, landed: false });
         columns.len() - 1
     };
-    let tracked = property(spec, entity, spec.track.column())?;
     let (version, stamp) = match &spec.track {
         Track::Revision { column, .. } => {
-            if !matches!(
-                tracked.edm_type,
-                EdmType::Int64 | EdmType::Int32 | EdmType::Decimal
-            ) {
-                let message = format!(
-                    "dataset {}: {column} is {}, no revision",
-                    spec.id, tracked.edm_type
-                );
-                let hint = format!("use track = {{ timestamp = \"{column}\" }} or a dataset with SysRevID");
-                return Err(config(message, Some(hint)));
-            }
+            check_revision(spec, entity, column)?;
             (Some(hidden(column, ColumnType::Int64)), None)
         }
         Track::Timestamp { column, .. } => {
-            if !matches!(tracked.edm_type, EdmType::DateTimeOffset | EdmType::Date) {
-                let message = format!("dataset {}: {column} is {}, no date", spec.id, tracked.edm_type);
-                return Err(config(
-                    message,
-                    Some(format!(
-                        "use track = {{ revision = \"{column}\" }} or another column"
-                    )),
-                ));
-            }
-            let version = entity
-                .property("SysRevID")
-                .filter(|property| property.edm_type == EdmType::Int64);
-            (
-                version.map(|_| hidden("SysRevID", ColumnType::Int64)),
-                Some(hidden(column, ColumnType::Text)),
-            )
+            check_stamp(spec, entity, column)?;
+            let version = entity.property("SysRevID").filter(|property| property.edm_type == EdmType::Int64);
+            (version.map(|_| hidden("SysRevID", ColumnType::Int64)), Some(hidden(column, ColumnType::Text)))
         }
     };
-    let row_id = ["SysRowID", "RowIdent"]
-        .into_iter()
-        .find(|name| entity.property(name).is_some());
+    let row_id = ["SysRowID", "RowIdent"].into_iter().find(|name| entity.property(name).is_some());
     let row_id = row_id.map(|name| hidden(name, ColumnType::Text));
+    let dimensions = spec.dimensions.iter().map(|name| dimension(spec, &columns, name)).collect::<Result<_, _>>()?;
+    Ok(Schema { columns, key, version, row_id, stamp, dimensions })
+}
 
-    let mut dimensions = Vec::new();
-    for name in &spec.dimensions {
-        let at = columns
-            .iter()
-            .position(|column| column.landed && column.source == *name);
-        dimensions.push(at.ok_or_else(|| {
-            let near = nearest(name, spec.select.iter().map(String::as_str));
-            let message = format!(
-                "dataset {}: `dimensions` names {name}, which is not selected",
-                spec.id
-            );
-            config(
-                message,
-                Some(near.map_or_else(
-                    || "add it to `select`".to_owned(),
-                    |near| format!("did you mean {near}?"),
-                )),
-            )
-        })?);
+fn check_revision(spec: &DatasetSpec, entity: &EntityType, column: &str) -> Result<(), SourceError> {
+    let kind = &property(spec, entity, column)?.edm_type;
+    if matches!(kind, EdmType::Int64 | EdmType::Int32 | EdmType::Decimal) {
+        return Ok(());
     }
-    Ok(Schema {
-        columns,
-        key,
-        version,
-        row_id,
-        stamp,
-        dimensions,
+    let hint = format!("use track = {{ timestamp = \"{column}\" }} or a dataset with SysRevID");
+    Err(config(format!("dataset {}: {column} is {kind}, no revision", spec.id), Some(hint)))
+}
+
+fn check_stamp(spec: &DatasetSpec, entity: &EntityType, column: &str) -> Result<(), SourceError> {
+    let kind = &property(spec, entity, column)?.edm_type;
+    if matches!(kind, EdmType::DateTimeOffset | EdmType::Date) {
+        return Ok(());
+    }
+    let hint = format!("use track = {{ revision = \"{column}\" }} or another column");
+    Err(config(format!("dataset {}: {column} is {kind}, no date", spec.id), Some(hint)))
+}
+
+fn dimension(spec: &DatasetSpec, columns: &[Column], name: &str) -> Result<usize, SourceError> {
+    let at = columns.iter().position(|column| column.landed && column.source == name);
+    at.ok_or_else(|| {
+        let near = nearest(name, spec.select.iter().map(String::as_str));
+        let hint = near.map_or_else(|| "add it to `select`".to_owned(), |near| format!("did you mean {near}?"));
+        let message = format!("dataset {}: `dimensions` names {name}, which is not selected", spec.id);
+        config(message, Some(hint))
     })
 }
 
 fn property<'a>(spec: &DatasetSpec, entity: &'a EntityType, name: &str) -> Result<&'a Property, SourceError> {
     entity.property(name).ok_or_else(|| {
-        let near = nearest(
-            name,
-            entity.properties.iter().map(|property| property.name.as_str()),
-        );
+        let near = nearest(name, entity.properties.iter().map(|property| property.name.as_str()));
         let message = format!("dataset {}: {} has no column {name}", spec.id, spec.source);
         let hint = match (near, &spec.source) {
             (Some(near), _) => format!("did you mean {near}? Case matters"),
             (None, SourceObject::EntitySet { .. }) => {
                 "take it out, or see the service's $metadata for its columns".to_owned()
             }
-            (None, SourceObject::Baq { .. }) => {
-                "a BAQ's columns are named Table_Field or Calculated_Name".to_owned()
-            }
+            (None, SourceObject::Baq { .. }) => "a BAQ's columns are named Table_Field or Calculated_Name".to_owned(),
         };
         config(message, Some(hint))
     })
@@ -188,14 +124,10 @@ fn kind_of(spec: &DatasetSpec, property: &Property) -> Result<ColumnType, Source
         EdmType::Single | EdmType::Double => ColumnType::Double,
         EdmType::Date => ColumnType::Date,
         EdmType::DateTimeOffset => moment(spec, &property.name),
-        EdmType::String | EdmType::Guid | EdmType::TimeOfDay | EdmType::Duration | EdmType::Binary => {
-            ColumnType::Text
-        }
+        EdmType::String | EdmType::Guid | EdmType::TimeOfDay | EdmType::Duration | EdmType::Binary => ColumnType::Text,
         other => {
-            let message = format!(
-                "dataset {}: column {} is of type {other}, which cannot land",
-                spec.id, property.name
-            );
+            let message =
+                format!("dataset {}: column {} is of type {other}, which cannot land", spec.id, property.name);
             return Err(config(message, Some("take it out of `select`".to_owned())));
         }
     })
@@ -204,9 +136,7 @@ fn kind_of(spec: &DatasetSpec, property: &Property) -> Result<ColumnType, Source
 fn decimal(property: &Property) -> ColumnType {
     let facet = |facet: Option<u32>| facet.and_then(|digits| u8::try_from(digits).ok());
     match (facet(property.precision), facet(property.scale)) {
-        (Some(precision @ 1..=38), Some(scale)) if scale <= precision => {
-            ColumnType::Decimal { precision, scale }
-        }
+        (Some(precision @ 1..=38), Some(scale)) if scale <= precision => ColumnType::Decimal { precision, scale },
         _ => ANY_DECIMAL,
     }
 }
@@ -214,7 +144,8 @@ fn decimal(property: &Property) -> ColumnType {
 /// Kinetic declares calendar dates and moments alike. By name, `…Date` is a calendar date; stamps of the last change may have a time
 /// of day.
 fn moment(spec: &DatasetSpec, name: &str) -> ColumnType {
-    let stamped_by_second = matches!(&spec.track, Track::Timestamp { column, resolution: Resolution::Second, .. } if column == name);
+    let stamped_by_second =
+        matches!(&spec.track, Track::Timestamp { column, resolution: Resolution::Second, .. } if column == name);
     if name.ends_with("Date") && name != "ChangeDate" && name != "CreateDate" && !stamped_by_second {
         ColumnType::Date
     } else {
@@ -228,21 +159,11 @@ fn check_keys(spec: &DatasetSpec, entity: &EntityType, keys: &[String]) -> Resul
     if !matches!(spec.track, Track::Timestamp { .. }) {
         return Ok(());
     }
-    let guid = |name: &&String| {
-        entity
-            .property(name)
-            .is_some_and(|property| property.edm_type == EdmType::Guid)
-    };
+    let guid = |name: &&String| entity.property(name).is_some_and(|property| property.edm_type == EdmType::Guid);
     match keys.iter().find(guid) {
         Some(name) => {
-            let message = format!(
-                "dataset {}: key column {name} is a guid, which cannot be paged by",
-                spec.id
-            );
-            Err(config(
-                message,
-                Some("track the dataset by revision, or choose another `key`".to_owned()),
-            ))
+            let message = format!("dataset {}: key column {name} is a guid, which cannot be paged by", spec.id);
+            Err(config(message, Some("track the dataset by revision, or choose another `key`".to_owned())))
         }
         None => Ok(()),
     }

@@ -50,27 +50,16 @@ impl Stamp {
     fn read(text: &str) -> Option<Self> {
         let micros = timestamp_micros(text)?;
         let time = text.find(['T', ' ']).unwrap_or(text.len());
-        let cut = text
-            .get(time..)?
-            .find(['Z', 'z', '+', '-'])
-            .map_or(text.len(), |at| time + at);
+        let cut = text.get(time..)?.find(['Z', 'z', '+', '-']).map_or(text.len(), |at| time + at);
         let (written, suffix) = text.split_at_checked(cut)?;
         let micros_as_written = timestamp_micros(written)?;
         let local = chrono::DateTime::from_timestamp_micros(micros_as_written)?.naive_utc();
-        Some(Self {
-            local,
-            suffix: suffix.to_owned(),
-            micros,
-        })
+        Some(Self { local, suffix: suffix.to_owned(), micros })
     }
 
     /// The forms worth trying, the likeliest first.
     pub(super) fn forms(&self) -> [Form; 2] {
-        if self.suffix.is_empty() {
-            [Form::AsSent, Form::Zulu]
-        } else {
-            [Form::AsSent, Form::Bare]
-        }
+        if self.suffix.is_empty() { [Form::AsSent, Form::Zulu] } else { [Form::AsSent, Form::Bare] }
     }
 
     /// The stamp in a filter.
@@ -88,21 +77,11 @@ impl Stamp {
         let by = chrono::Duration::from_std(by).unwrap_or(chrono::Duration::MAX);
         match self.local.checked_sub_signed(by) {
             Some(local) => {
-                let micros = self
-                    .micros
-                    .saturating_sub(by.num_microseconds().unwrap_or(i64::MAX));
-                Self {
-                    local,
-                    suffix: self.suffix.clone(),
-                    micros,
-                }
+                let micros = self.micros.saturating_sub(by.num_microseconds().unwrap_or(i64::MAX));
+                Self { local, suffix: self.suffix.clone(), micros }
             }
             // Before the first year there is nothing to be missed.
-            None => Self {
-                local: NaiveDateTime::default(),
-                suffix: self.suffix.clone(),
-                micros: 0,
-            },
+            None => Self { local: NaiveDateTime::default(), suffix: self.suffix.clone(), micros: 0 },
         }
     }
 }
@@ -148,27 +127,16 @@ mod tests {
 
     #[test]
     fn each_form_keeps_the_written_time() {
-        assert_eq!(
-            written("2024-05-22T08:00:00.5", Form::AsSent),
-            "2024-05-22T08:00:00.500"
-        );
+        assert_eq!(written("2024-05-22T08:00:00.5", Form::AsSent), "2024-05-22T08:00:00.500");
         assert_eq!(written("2024-05-22T08:00:00", Form::Zulu), "2024-05-22T08:00:00Z");
-        assert_eq!(
-            written("2024-05-22T08:00:00-05:00", Form::Bare),
-            "2024-05-22T08:00:00"
-        );
-        assert_eq!(
-            written("2024-05-22T08:00:00-05:00", Form::AsSent),
-            "2024-05-22T08:00:00-05:00"
-        );
+        assert_eq!(written("2024-05-22T08:00:00-05:00", Form::Bare), "2024-05-22T08:00:00");
+        assert_eq!(written("2024-05-22T08:00:00-05:00", Form::AsSent), "2024-05-22T08:00:00-05:00");
         assert_eq!(written("2024-05-22", Form::AsSent), "2024-05-22T00:00:00");
     }
 
     #[test]
     fn going_back_crosses_months_and_keeps_the_offset() {
-        let stamp = Stamp::read("2024-03-01T00:00:30+02:00")
-            .unwrap()
-            .earlier(Duration::from_secs(60));
+        let stamp = Stamp::read("2024-03-01T00:00:30+02:00").unwrap().earlier(Duration::from_mins(1));
         assert_eq!(stamp.to_string(), "2024-02-29T23:59:30+02:00");
         assert!(stamp < Stamp::read("2024-02-29T22:00:00Z").unwrap());
     }

@@ -41,21 +41,11 @@ pub(super) enum RankKind {
 }
 
 impl Rank {
-    pub(super) fn new(
-        schema: &Schema,
-        at: Option<usize>,
-        name: &str,
-        kind: RankKind,
-    ) -> Result<Self, SourceError> {
+    pub(super) fn new(schema: &Schema, at: Option<usize>, name: &str, kind: RankKind) -> Result<Self, SourceError> {
         let at = at.filter(|&at| schema.columns.get(at).is_some_and(|column| column.source == name));
-        let at = at.ok_or_else(|| {
-            SourceError::new(SourceErrorKind::Other, format!("{name} is not among the columns"))
-        })?;
-        Ok(Self {
-            name: name.to_owned(),
-            at,
-            kind,
-        })
+        let at =
+            at.ok_or_else(|| SourceError::new(SourceErrorKind::Other, format!("{name} is not among the columns")))?;
+        Ok(Self { name: name.to_owned(), at, kind })
     }
 
     /// The value of a row as a literal.
@@ -69,19 +59,11 @@ impl Rank {
     }
 
     /// How two values are ordered; none where that is not known here.
-    fn compare(
-        &self,
-        column: &ColumnData,
-        row: usize,
-        before: &ColumnData,
-        row_before: usize,
-    ) -> Option<Ordering> {
+    fn compare(&self, column: &ColumnData, row: usize, before: &ColumnData, row_before: usize) -> Option<Ordering> {
         match self.kind {
             RankKind::Integer => Some(column.i64_at(row)?.cmp(&before.i64_at(row_before)?)),
             RankKind::Bool => Some(bool_at(column, row)?.cmp(&bool_at(before, row_before)?)),
-            RankKind::Text => {
-                (column.text_at(row)? == before.text_at(row_before)?).then_some(Ordering::Equal)
-            }
+            RankKind::Text => (column.text_at(row)? == before.text_at(row_before)?).then_some(Ordering::Equal),
             RankKind::Stamp(_) => {
                 let (one, other) = (column.text_at(row)?, before.text_at(row_before)?);
                 if one == other {
@@ -126,9 +108,7 @@ impl Walk {
         bound: Option<Filter>,
         after: Option<Vec<Literal>>,
     ) -> Self {
-        let query = ranks.iter().fold(query, |query, rank| {
-            query.order_by(rank.name.as_str(), Order::Ascending)
-        });
+        let query = ranks.iter().fold(query, |query, rank| query.order_by(rank.name.as_str(), Order::Ascending));
         Self {
             query,
             decoder: PageDecoder::new(schema),
@@ -149,9 +129,7 @@ impl Walk {
 
     /// The pages, one after the other.
     pub(super) fn into_stream(self) -> impl Stream<Item = Result<Batch, SourceError>> {
-        stream::try_unfold(self, async |mut walk| {
-            Ok(walk.next().await?.map(|batch| (batch, walk)))
-        })
+        stream::try_unfold(self, async |mut walk| Ok(walk.next().await?.map(|batch| (batch, walk))))
     }
 
     async fn next(&mut self) -> Result<Option<Batch>, SourceError> {
@@ -164,26 +142,16 @@ impl Walk {
             return Ok(None);
         };
         self.check_order(&batch)?;
-        let last: Option<Vec<Literal>> = self
-            .ranks
-            .iter()
-            .map(|rank| rank.literal(batch.column(rank.at)?, row))
-            .collect();
+        let last: Option<Vec<Literal>> =
+            self.ranks.iter().map(|rank| rank.literal(batch.column(rank.at)?, row)).collect();
         let Some(last) = last else {
             let names: Vec<&str> = self.ranks.iter().map(|rank| rank.name.as_str()).collect();
-            let message = format!(
-                "a row has no value in {}, by which pages are divided",
-                names.join(" or ")
-            );
-            return Err(SourceError::new(SourceErrorKind::Order, message)
-                .with_hint("choose another `key` or `track`"));
+            let message = format!("a row has no value in {}, by which pages are divided", names.join(" or "));
+            return Err(SourceError::new(SourceErrorKind::Order, message).with_hint("choose another `key` or `track`"));
         };
         self.last = Some(last);
-        let first_rank = self
-            .ranks
-            .first()
-            .and_then(|rank| batch.column(rank.at))
-            .and_then(|column| column.i64_at(row));
+        let first_rank =
+            self.ranks.first().and_then(|rank| batch.column(rank.at)).and_then(|column| column.i64_at(row));
         self.ended = self.until.is_some() && first_rank == self.until;
         self.before = Some(batch.clone());
         Ok(Some(batch))
@@ -210,8 +178,7 @@ impl Walk {
                 continue;
             }
             let (kind, hint) = if error.is_damage() {
-                let hint =
-                    "the page arrived damaged again and again; check what stands between here and Kinetic";
+                let hint = "the page arrived damaged again and again; check what stands between here and Kinetic";
                 (SourceErrorKind::Unavailable, Some(hint.to_owned()))
             } else {
                 (SourceErrorKind::Decode, error.hint())
@@ -227,19 +194,13 @@ impl Walk {
     /// Rows must follow each other strictly in the order that was asked for: otherwise the next page would begin at the wrong place,
     /// and rows would be lost or doubled.
     fn check_order(&self, batch: &Batch) -> Result<(), SourceError> {
-        let mut previous = self
-            .before
-            .as_ref()
-            .and_then(|before| Some((before, before.rows().checked_sub(1)?)));
+        let mut previous = self.before.as_ref().and_then(|before| Some((before, before.rows().checked_sub(1)?)));
         for row in 0..batch.rows() {
             if let Some((before, row_before)) = previous
                 && !self.follows(batch, row, before, row_before)
             {
                 let names: Vec<&str> = self.ranks.iter().map(|rank| rank.name.as_str()).collect();
-                let message = format!(
-                    "rows do not follow each other in the order of {}",
-                    names.join(", ")
-                );
+                let message = format!("rows do not follow each other in the order of {}", names.join(", "));
                 return Err(SourceError::new(SourceErrorKind::Order, message).with_hint(
                     "each row must have a value of its own there: check `key` and `track`; a BAQ with a join may repeat them",
                 ));
@@ -297,11 +258,7 @@ mod tests {
     use crate::model::{Column, ColumnType};
 
     fn rank(name: &str, kind: RankKind) -> Rank {
-        Rank {
-            name: name.to_owned(),
-            at: 0,
-            kind,
-        }
+        Rank { name: name.to_owned(), at: 0, kind }
     }
 
     fn text(ranks: &[Rank], last: &[Literal]) -> String {
@@ -312,16 +269,8 @@ mod tests {
     fn what_is_behind_a_row_is_told_column_by_column() {
         let revision = [rank("SysRevID", RankKind::Integer)];
         assert_eq!(text(&revision, &[Literal::integer(7)]), "SysRevID gt 7");
-        let key = [
-            rank("Company", RankKind::Text),
-            rank("Num", RankKind::Integer),
-            rank("Name", RankKind::Text),
-        ];
-        let last = [
-            Literal::string("E1"),
-            Literal::integer(7),
-            Literal::string("O'Hara"),
-        ];
+        let key = [rank("Company", RankKind::Text), rank("Num", RankKind::Integer), rank("Name", RankKind::Text)];
+        let last = [Literal::string("E1"), Literal::integer(7), Literal::string("O'Hara")];
         assert_eq!(
             text(&key, &last),
             "Company gt 'E1' or (Company eq 'E1' and Num gt 7) or (Company eq 'E1' and Num eq 7 and Name gt 'O''Hara')"
@@ -333,10 +282,7 @@ mod tests {
         let key = [rank("Num", RankKind::Integer), rank("Voided", RankKind::Bool)];
         let behind_false = text(&key, &[Literal::integer(7), Literal::boolean(false)]);
         assert_eq!(behind_false, "Num gt 7 or (Num eq 7 and Voided eq true)");
-        assert_eq!(
-            text(&key, &[Literal::integer(7), Literal::boolean(true)]),
-            "Num gt 7"
-        );
+        assert_eq!(text(&key, &[Literal::integer(7), Literal::boolean(true)]), "Num gt 7");
     }
 
     fn walk(kinds: &[(ColumnType, RankKind)]) -> Walk {
@@ -359,16 +305,10 @@ mod tests {
             stamp: None,
             dimensions: Vec::new(),
         });
-        let ranks = kinds.iter().enumerate().map(|(nth, (_, kind))| Rank {
-            name: format!("C{nth}"),
-            at: nth,
-            kind: *kind,
-        });
-        let client = epicor_kinetic::Client::builder("http://127.0.0.1:9/x")
-            .company("E1")
-            .api_key("k")
-            .basic("u", "p")
-            .build();
+        let ranks =
+            kinds.iter().enumerate().map(|(nth, (_, kind))| Rank { name: format!("C{nth}"), at: nth, kind: *kind });
+        let client =
+            epicor_kinetic::Client::builder("http://127.0.0.1:9/x").company("E1").api_key("k").basic("u", "p").build();
         let query = client.unwrap().baq("b");
         Walk::new(query, Arc::clone(&schema), ranks.collect(), None, None)
     }
@@ -377,11 +317,7 @@ mod tests {
     fn accepts(kinds: &[(ColumnType, RankKind)], pages: &[&str]) -> bool {
         let mut walk = walk(kinds);
         pages.iter().all(|page| {
-            let batch = walk
-                .decoder
-                .decode(format!("{{\"value\":[{page}]}}").as_bytes())
-                .unwrap()
-                .batch;
+            let batch = walk.decoder.decode(format!("{{\"value\":[{page}]}}").as_bytes()).unwrap().batch;
             let fine = walk.check_order(&batch).is_ok();
             walk.before = Some(batch);
             fine
@@ -393,43 +329,16 @@ mod tests {
         let revision = [(ColumnType::Int64, RankKind::Integer)];
         assert!(accepts(&revision, &[r#"{"C0":1},{"C0":2}"#, r#"{"C0":3}"#]));
         assert!(!accepts(&revision, &[r#"{"C0":2},{"C0":1}"#]));
-        assert!(
-            !accepts(&revision, &[r#"{"C0":1},{"C0":2}"#, r#"{"C0":2}"#]),
-            "the seam counts too"
-        );
-        let key = [
-            (ColumnType::Text, RankKind::Text),
-            (ColumnType::Int32, RankKind::Integer),
-        ];
+        assert!(!accepts(&revision, &[r#"{"C0":1},{"C0":2}"#, r#"{"C0":2}"#]), "the seam counts too");
+        let key = [(ColumnType::Text, RankKind::Text), (ColumnType::Int32, RankKind::Integer)];
         // Only the server knows how it orders texts.
-        assert!(accepts(
-            &key,
-            &[r#"{"C0":"b","C1":9},{"C0":"A","C1":1},{"C0":"A","C1":2}"#]
-        ));
+        assert!(accepts(&key, &[r#"{"C0":"b","C1":9},{"C0":"A","C1":1},{"C0":"A","C1":2}"#]));
         assert!(!accepts(&key, &[r#"{"C0":"a","C1":2},{"C0":"a","C1":1}"#]));
         assert!(!accepts(&key, &[r#"{"C0":"a","C1":2}"#, r#"{"C0":"a","C1":2}"#]));
-        let stamp = [
-            (ColumnType::Text, RankKind::Stamp(Form::AsSent)),
-            (ColumnType::Bool, RankKind::Bool),
-        ];
+        let stamp = [(ColumnType::Text, RankKind::Stamp(Form::AsSent)), (ColumnType::Bool, RankKind::Bool)];
         let (early, late) = ("2024-01-01T00:00:00", "2024-01-01T00:00:00.5");
-        assert!(accepts(
-            &stamp,
-            &[&format!(
-                r#"{{"C0":"{early}","C1":true}},{{"C0":"{late}","C1":false}}"#
-            )]
-        ));
-        assert!(!accepts(
-            &stamp,
-            &[&format!(
-                r#"{{"C0":"{late}","C1":false}},{{"C0":"{early}","C1":true}}"#
-            )]
-        ));
-        assert!(!accepts(
-            &stamp,
-            &[&format!(
-                r#"{{"C0":"{late}","C1":true}},{{"C0":"{late}","C1":false}}"#
-            )]
-        ));
+        assert!(accepts(&stamp, &[&format!(r#"{{"C0":"{early}","C1":true}},{{"C0":"{late}","C1":false}}"#)]));
+        assert!(!accepts(&stamp, &[&format!(r#"{{"C0":"{late}","C1":false}},{{"C0":"{early}","C1":true}}"#)]));
+        assert!(!accepts(&stamp, &[&format!(r#"{{"C0":"{late}","C1":true}},{{"C0":"{late}","C1":false}}"#)]));
     }
 }

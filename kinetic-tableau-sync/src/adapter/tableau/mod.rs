@@ -15,9 +15,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tableau_rest::{
-    Action, Client, Condition, Datasource, DatasourceId, ErrorKind, FileSource, JobHandle, JobOutcome,
-    ProjectId, PublishRequest, Published, Refresh, UPDATE_DATA_LIMIT, UnknownReason, UpdateData, WaitPolicy,
-    source, target,
+    Action, Client, Condition, Datasource, DatasourceId, ErrorKind, FileSource, JobHandle, JobOutcome, ProjectId,
+    PublishRequest, Published, Refresh, UPDATE_DATA_LIMIT, UnknownReason, UpdateData, WaitPolicy, source, target,
 };
 use tokio::sync::Mutex;
 
@@ -32,7 +31,7 @@ use crate::hyper::{Engine, EngineLocation, ExtractWriter};
 use crate::model::{RefreshTarget, Target};
 
 /// How long an update waits for another one of the same datasource (409094) before it gives way.
-const BUSY_WAIT: Duration = Duration::from_secs(120);
+const BUSY_WAIT: Duration = Duration::from_mins(2);
 /// How long it waits between two tries.
 const BUSY_PAUSE: Duration = Duration::from_secs(5);
 
@@ -92,35 +91,16 @@ impl TableauDestination {
 
     /// The datasource of a target; none when it or its project is not there.
     async fn find(&self, project: &str, name: &str) -> Result<Option<Datasource>, DestinationError> {
-        let Some(found) = self
-            .client
-            .projects()
-            .find_path(&path(project)?)
-            .await
-            .map_err(failed)?
-        else {
+        let Some(found) = self.client.projects().find_path(&path(project)?).await.map_err(failed)? else {
             return Ok(None);
         };
         self.find_in(&found.id, project, name).await
     }
 
-    async fn find_in(
-        &self,
-        id: &ProjectId,
-        project: &str,
-        name: &str,
-    ) -> Result<Option<Datasource>, DestinationError> {
-        let found = self
-            .client
-            .datasources()
-            .find_by_name(id, name)
-            .await
-            .map_err(failed)?;
+    async fn find_in(&self, id: &ProjectId, project: &str, name: &str) -> Result<Option<Datasource>, DestinationError> {
+        let found = self.client.datasources().find_by_name(id, name).await.map_err(failed)?;
         if found.len() > 1 {
-            let message = format!(
-                "Tableau: project '{project}' holds {} datasources named '{name}'",
-                found.len()
-            );
+            let message = format!("Tableau: project '{project}' holds {} datasources named '{name}'", found.len());
             return Err(DestinationError::new(DestinationErrorKind::Config, message)
                 .with_hint("rename or delete all but one of them, or land under another name"));
         }
@@ -134,23 +114,12 @@ impl TableauDestination {
         staged: &Staged,
     ) -> Result<(DatasourceId, Option<String>), DestinationError> {
         let Target { project, datasource } = &plan.target;
-        let parent = self
-            .client
-            .projects()
-            .ensure_path(&path(project)?)
-            .await
-            .map_err(failed)?;
+        let parent = self.client.projects().ensure_path(&path(project)?).await.map_err(failed)?;
         let request = || {
             let file = FileSource::path(&staged.path);
             PublishRequest::new(parent.id.clone(), datasource.as_str(), file).overwrite()
         };
-        let job = match self
-            .client
-            .datasources()
-            .publish(request().as_job())
-            .await
-            .map_err(failed)?
-        {
+        let job = match self.client.datasources().publish(request().as_job()).await.map_err(failed)? {
             Published::Datasource(published) => return Ok((published.id, None)),
             Published::Job(job) => job,
         };
@@ -159,12 +128,8 @@ impl TableauDestination {
             JobEnd::Succeeded => {}
             // Without leave to ask after jobs, only a publish that answers itself tells how it ended.
             JobEnd::Hidden(_) => {
-                if let Published::Datasource(published) = self
-                    .client
-                    .datasources()
-                    .publish(request())
-                    .await
-                    .map_err(failed)?
+                if let Published::Datasource(published) =
+                    self.client.datasources().publish(request()).await.map_err(failed)?
                 {
                     return Ok((published.id, None));
                 }
@@ -192,20 +157,12 @@ impl TableauDestination {
         let Some(id) = plan.target_id.as_deref().map(DatasourceId::from) else {
             return Err(refused("a delta needs a datasource that is there"));
         };
-        let keys = plan
-            .schema
-            .key_columns()
-            .map(|column| Condition::eq(target(&column.name), source(&column.name)));
+        let keys = plan.schema.key_columns().map(|column| Condition::eq(target(&column.name), source(&column.name)));
         let update = UpdateData::new(plan.request_id.as_str()).action(Action::upsert(Condition::and(keys)));
         let mut waited = Duration::ZERO;
         let job = loop {
             let file = FileSource::path(&staged.path);
-            match self
-                .client
-                .datasources()
-                .update_data(&id, update.clone(), Some(file))
-                .await
-            {
+            match self.client.datasources().update_data(&id, update.clone(), Some(file)).await {
                 Ok(job) => break job,
                 Err(error) if error.kind() == ErrorKind::UpdateInProgress && waited < BUSY_WAIT => {
                     tokio::time::sleep(BUSY_PAUSE).await;
@@ -213,29 +170,20 @@ impl TableauDestination {
                 }
                 Err(error) => {
                     let gone = matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Unsupported);
-                    return Err(if gone {
-                        refused(&error.to_string())
-                    } else {
-                        failed(error)
-                    });
+                    return Err(if gone { refused(&error.to_string()) } else { failed(error) });
                 }
             }
         };
         match self.end_of(&job).await? {
             JobEnd::Succeeded => Ok((id, Some(job.id().to_string()))),
-            JobEnd::Failed(note) => Err(refused(&format!(
-                "updating '{}' failed: {note}",
-                plan.target.datasource
-            ))),
+            JobEnd::Failed(note) => Err(refused(&format!("updating '{}' failed: {note}", plan.target.datasource))),
             JobEnd::Hidden(UnknownReason::NotPermitted) => {
-                let message =
-                    "the update's job may not be looked at, so whether it has landed cannot be known";
+                let message = "the update's job may not be looked at, so whether it has landed cannot be known";
                 Err(refused(message)
                     .with_hint("let the Tableau user query jobs (site administrator); full loads do without"))
             }
             JobEnd::Hidden(_) => {
-                let message =
-                    "Tableau: the update's job is not known any more, so whether it has landed is not either";
+                let message = "Tableau: the update's job is not known any more, so whether it has landed is not either";
                 Err(DestinationError::new(DestinationErrorKind::Unknown, message)
                     .with_hint("run again: it is asked once more"))
             }
@@ -246,21 +194,13 @@ impl TableauDestination {
     async fn end_of(&self, job: &JobHandle) -> Result<JobEnd, DestinationError> {
         match job.wait(self.wait).await.map_err(|error| {
             // It runs on, whatever kept us from asking.
-            DestinationError::new(DestinationErrorKind::Unknown, format!("Tableau: {error}"))
-                .with_cause(error)
+            DestinationError::new(DestinationErrorKind::Unknown, format!("Tableau: {error}")).with_cause(error)
         })? {
             JobOutcome::Succeeded(_) => Ok(JobEnd::Succeeded),
             JobOutcome::Failed(status) => {
                 let notes = status.notes.join(" ");
-                let note = notes
-                    .lines()
-                    .next()
-                    .map(str::trim)
-                    .filter(|note| !note.is_empty());
-                Ok(JobEnd::Failed(note.map_or_else(
-                    || "Tableau gives no reason".to_owned(),
-                    |note| shortened(note),
-                )))
+                let note = notes.lines().next().map(str::trim).filter(|note| !note.is_empty());
+                Ok(JobEnd::Failed(note.map_or_else(|| "Tableau gives no reason".to_owned(), shortened)))
             }
             JobOutcome::Cancelled(_) => Ok(JobEnd::Failed("somebody cancelled the job".to_owned())),
             JobOutcome::Unknown(reason) => Ok(JobEnd::Hidden(reason)),
@@ -280,14 +220,8 @@ impl TableauDestination {
                 self.client.datasources().refresh(&found.id).await
             }
             RefreshTarget::Workbook { project, name } => {
-                let parent = self
-                    .client
-                    .projects()
-                    .find_path(&path(project).map_err(Some)?)
-                    .await;
-                let parent = parent
-                    .map_err(|error| Some(failed(error)))?
-                    .ok_or_else(|| Some(missing(target)))?;
+                let parent = self.client.projects().find_path(&path(project).map_err(Some)?).await;
+                let parent = parent.map_err(|error| Some(failed(error)))?.ok_or_else(|| Some(missing(target)))?;
                 let found = self.client.workbooks().find_by_name(&parent.id, name).await;
                 let found = found.map_err(|error| Some(failed(error)))?;
                 let Some(workbook) = found.first() else {
@@ -314,23 +248,13 @@ impl Destination for TableauDestination {
         let Some(found) = self.find(&target.project, &target.datasource).await? else {
             return Ok(TargetState::Absent);
         };
-        let connections = self
-            .client
-            .datasources()
-            .connections(&found.id)
-            .await
-            .map_err(failed)?;
+        let connections = self.client.datasources().connections(&found.id).await.map_err(failed)?;
         let ours = connections.len() == 1
-            && connections.iter().all(|connection| {
-                connection
-                    .kind
-                    .as_deref()
-                    .is_some_and(|kind| kind.eq_ignore_ascii_case("hyper"))
-            });
+            && connections
+                .iter()
+                .all(|connection| connection.kind.as_deref().is_some_and(|kind| kind.eq_ignore_ascii_case("hyper")));
         if ours {
-            return Ok(TargetState::Present {
-                id: found.id.to_string(),
-            });
+            return Ok(TargetState::Present { id: found.id.to_string() });
         }
         // To overwrite it would destroy somebody's connection for good.
         let message = format!(
@@ -344,14 +268,8 @@ impl Destination for TableauDestination {
     async fn begin(&self, plan: &LoadPlan) -> Result<Box<dyn Load>, DestinationError> {
         let engine = self.engine().await?;
         let path = self.spool.clear_for(&plan.dataset, &plan.run).await?;
-        let writer = ExtractWriter::create(&engine, &path, &plan.schema)
-            .await
-            .map_err(engine_failed)?;
-        Ok(Box::new(ExtractLoad {
-            writer,
-            kind: plan.kind,
-            _engine: engine,
-        }))
+        let writer = ExtractWriter::create(&engine, &path, &plan.schema).await.map_err(engine_failed)?;
+        Ok(Box::new(ExtractLoad { writer, kind: plan.kind, _engine: engine }))
     }
 
     async fn is_intact(&self, staged: &Staged) -> Result<bool, DestinationError> {
@@ -373,11 +291,7 @@ impl Destination for TableauDestination {
     }
 
     async fn refresh(&self, target: &RefreshTarget) -> Result<RefreshReport, DestinationError> {
-        let report = |job_id, outcome| RefreshReport {
-            target: target.clone(),
-            job_id,
-            outcome,
-        };
+        let report = |job_id, outcome| RefreshReport { target: target.clone(), job_id, outcome };
         let job = match self.start_refresh(target).await {
             Ok(Refresh::Started(job)) => job,
             Ok(Refresh::AlreadyQueued) => return Ok(report(None, RefreshOutcome::AlreadyQueued)),
@@ -425,10 +339,7 @@ impl Load for ExtractLoad {
         let staged = self.writer.seal().await.map_err(engine_failed)?;
         if self.kind == LoadKind::Delta && staged.bytes > UPDATE_DATA_LIMIT {
             spool::remove(&staged.path).await?;
-            let message = format!(
-                "the delta has {} bytes, an update takes {UPDATE_DATA_LIMIT}",
-                staged.bytes
-            );
+            let message = format!("the delta has {} bytes, an update takes {UPDATE_DATA_LIMIT}", staged.bytes);
             return Err(DestinationError::new(DestinationErrorKind::TooLarge, message));
         }
         Ok(staged)
@@ -456,11 +367,8 @@ fn refused(message: &str) -> DestinationError {
 }
 
 fn missing(target: &RefreshTarget) -> DestinationError {
-    DestinationError::new(
-        DestinationErrorKind::Config,
-        format!("Tableau: {target} is not there or not visible"),
-    )
-    .with_hint("check its name and project in `refresh`, and the rights of the Tableau user")
+    DestinationError::new(DestinationErrorKind::Config, format!("Tableau: {target} is not there or not visible"))
+        .with_hint("check its name and project in `refresh`, and the rights of the Tableau user")
 }
 
 fn shortened(note: &str) -> String {

@@ -21,11 +21,7 @@ impl Spool {
 
     /// The path of a new load. What crashed runs of the dataset have left is removed: a run that begins a load has dealt with every
     /// load that still counted.
-    pub(super) async fn clear_for(
-        &self,
-        dataset: &DatasetId,
-        run: &RunId,
-    ) -> Result<PathBuf, DestinationError> {
+    pub(super) async fn clear_for(&self, dataset: &DatasetId, run: &RunId) -> Result<PathBuf, DestinationError> {
         let directory = std::path::absolute(&self.root)
             .map(|root| root.join(safe(dataset.as_str())))
             .map_err(|error| io_failed("find", &self.root, error))?;
@@ -73,8 +69,7 @@ pub(super) async fn is_intact(staged: Staged) -> Result<bool, DestinationError> 
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(io_failed("read", &staged.path, error)),
         };
-        let (bytes, hash) =
-            digest::of_file(&mut file).map_err(|error| io_failed("read", &staged.path, error))?;
+        let (bytes, hash) = digest::of_file(&mut file).map_err(|error| io_failed("read", &staged.path, error))?;
         Ok(bytes == staged.bytes && hash == staged.sha256)
     })
     .await
@@ -92,10 +87,7 @@ async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, DestinationError> + Send + 'static,
 ) -> Result<T, DestinationError> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
-        Err(
-            DestinationError::new(DestinationErrorKind::Other, "work on the spool was broken off")
-                .with_cause(error),
-        )
+        Err(DestinationError::new(DestinationErrorKind::Other, "work on the spool was broken off").with_cause(error))
     })
 }
 

@@ -22,9 +22,7 @@ fn minute(minute: i64) -> DateTime<Utc> {
 fn segment(dataset: &str, run: &str, at: i64, records: &[(Action, &str, i64)]) -> AuditSegment {
     let mut columns = Records::with_dimensions(1);
     for (action, key, version) in records {
-        columns
-            .push(*action, key, *version, "row-id", "2024-05-22", 7, "")
-            .unwrap();
+        columns.push(*action, key, *version, "row-id", "2024-05-22", 7, "").unwrap();
         columns.dimensions[0].push("EUR").unwrap();
     }
     AuditSegment {
@@ -48,183 +46,60 @@ fn landed(dataset: &str, run: &str, at: i64) -> AuditEntry {
         rows: 2,
         landed_at: minute(at),
     };
-    let event = AuditEvent::Landed {
-        receipt,
-        counts: Counts::default(),
-        through: None,
-        sha256: String::new(),
-        landed_rows: 2,
-    };
-    AuditEntry {
-        dataset: dataset.into(),
-        run: RunId::new(run),
-        at: minute(at),
-        event,
-    }
+    let event =
+        AuditEvent::Landed { receipt, counts: Counts::default(), through: None, sha256: String::new(), landed_rows: 2 };
+    AuditEntry { dataset: dataset.into(), run: RunId::new(run), at: minute(at), event }
 }
 
 /// Checks an [`AuditStore`]. `make` gives an empty store.
 pub async fn audit_store<S: AuditStore>(make: impl Fn() -> Arc<S>) {
     let store = make();
     let nothing = store.verify().await.unwrap();
-    assert_eq!(
-        (nothing.entries, nothing.first_broken),
-        (0, None),
-        "an empty trail is whole"
-    );
+    assert_eq!((nothing.entries, nothing.first_broken), (0, None), "an empty trail is whole");
     let (insert, update) = (Action::Insert, Action::Update);
     store
-        .append(segment(
-            "ap",
-            "1",
-            0,
-            &[
-                (insert, r#"["E1",7,"INV-1"]"#, 1),
-                (insert, r#"["E1",8,"INV-2"]"#, 2),
-            ],
-        ))
+        .append(segment("ap", "1", 0, &[(insert, r#"["E1",7,"INV-1"]"#, 1), (insert, r#"["E1",8,"INV-2"]"#, 2)]))
         .await
         .unwrap();
     store.record(landed("ap", "1", 1)).await.unwrap();
-    store
-        .append(segment("ap", "2", 2, &[(update, r#"["E1",7,"INV-1"]"#, 3)]))
-        .await
-        .unwrap();
-    store
-        .append(segment("po", "3", 3, &[(insert, r#"["E1",7]"#, 4)]))
-        .await
-        .unwrap();
+    store.append(segment("ap", "2", 2, &[(update, r#"["E1",7,"INV-1"]"#, 3)])).await.unwrap();
+    store.append(segment("po", "3", 3, &[(insert, r#"["E1",7]"#, 4)])).await.unwrap();
     store.record(landed("po", "3", 4)).await.unwrap();
 
     let versions = async |filter: AuditFilter| -> Vec<i64> {
-        store
-            .records(&filter)
-            .await
-            .unwrap()
-            .into_iter()
-            .map(|record| record.version)
-            .collect()
+        store.records(&filter).await.unwrap().into_iter().map(|record| record.version).collect()
     };
     let any = AuditFilter::default;
     assert_eq!(versions(any()).await, [1, 2, 3, 4], "all records, oldest first");
+    assert_eq!(versions(AuditFilter { dataset: Some("ap".into()), ..any() }).await, [1, 2, 3], "by dataset");
+    assert_eq!(versions(AuditFilter { run: Some(RunId::new("2")), ..any() }).await, [3], "by run");
     assert_eq!(
-        versions(AuditFilter {
-            dataset: Some("ap".into()),
-            ..any()
-        })
-        .await,
-        [1, 2, 3],
-        "by dataset"
-    );
-    assert_eq!(
-        versions(AuditFilter {
-            run: Some(RunId::new("2")),
-            ..any()
-        })
-        .await,
-        [3],
-        "by run"
-    );
-    assert_eq!(
-        versions(AuditFilter {
-            key: Some("INV-1".to_owned()),
-            ..any()
-        })
-        .await,
+        versions(AuditFilter { key: Some("INV-1".to_owned()), ..any() }).await,
         [1, 3],
         "by the key's last part"
     );
-    assert_eq!(
-        versions(AuditFilter {
-            key: Some("7".to_owned()),
-            ..any()
-        })
-        .await,
-        [4],
-        "also where it is a number"
-    );
-    let whole = AuditFilter {
-        key: Some(r#"["E1",8,"INV-2"]"#.to_owned()),
-        ..any()
-    };
+    assert_eq!(versions(AuditFilter { key: Some("7".to_owned()), ..any() }).await, [4], "also where it is a number");
+    let whole = AuditFilter { key: Some(r#"["E1",8,"INV-2"]"#.to_owned()), ..any() };
     assert_eq!(versions(whole).await, [2], "by the whole key");
-    assert_eq!(
-        versions(AuditFilter {
-            action: Some(update),
-            ..any()
-        })
-        .await,
-        [3],
-        "by action"
-    );
-    assert_eq!(
-        versions(AuditFilter {
-            since: Some(minute(2)),
-            until: Some(minute(3)),
-            ..any()
-        })
-        .await,
-        [3],
-        "by time"
-    );
-    assert_eq!(
-        versions(AuditFilter {
-            limit: Some(2),
-            ..any()
-        })
-        .await,
-        [3, 4],
-        "the newest, oldest first"
-    );
+    assert_eq!(versions(AuditFilter { action: Some(update), ..any() }).await, [3], "by action");
+    assert_eq!(versions(AuditFilter { since: Some(minute(2)), until: Some(minute(3)), ..any() }).await, [3], "by time");
+    assert_eq!(versions(AuditFilter { limit: Some(2), ..any() }).await, [3, 4], "the newest, oldest first");
 
     let records = store.records(&any()).await.unwrap();
-    assert!(
-        records[0].landed && records[0].job_id.as_deref() == Some("job-1"),
-        "a landing is told with its job"
-    );
-    assert!(
-        !records[2].landed && records[2].job_id.is_none(),
-        "a run that did not land is told as well"
-    );
+    assert!(records[0].landed && records[0].job_id.as_deref() == Some("job-1"), "a landing is told with its job");
+    assert!(!records[2].landed && records[2].job_id.is_none(), "a run that did not land is told as well");
     let record = &records[0];
     assert_eq!(
-        (
-            record.company.as_str(),
-            record.request_id.as_str(),
-            record.row_id.as_str(),
-            record.stamp.as_str()
-        ),
+        (record.company.as_str(), record.request_id.as_str(), record.row_id.as_str(), record.stamp.as_str()),
         ("E1", "request-1", "row-id", "2024-05-22")
     );
     assert_eq!(record.dimensions, [("Currency".to_owned(), "EUR".to_owned())]);
     assert_eq!(record.hash, format!("{:032x}", 7));
 
-    let events = store
-        .events(&AuditFilter {
-            dataset: Some("po".into()),
-            ..any()
-        })
-        .await
-        .unwrap();
+    let events = store.events(&AuditFilter { dataset: Some("po".into()), ..any() }).await.unwrap();
     assert_eq!(events, [landed("po", "3", 4)], "events by dataset");
-    assert_eq!(
-        store
-            .events(&AuditFilter {
-                until: Some(minute(2)),
-                ..any()
-            })
-            .await
-            .unwrap(),
-        [landed("ap", "1", 1)]
-    );
+    assert_eq!(store.events(&AuditFilter { until: Some(minute(2)), ..any() }).await.unwrap(), [landed("ap", "1", 1)]);
     let found = store.verify().await.unwrap();
-    assert_eq!(
-        (found.entries, found.records, found.first_broken),
-        (5, 4, None),
-        "the trail is whole"
-    );
-    assert!(
-        !found.head.is_empty() && found.head != nothing.head,
-        "its head moves on"
-    );
+    assert_eq!((found.entries, found.records, found.first_broken), (5, 4, None), "the trail is whole");
+    assert!(!found.head.is_empty() && found.head != nothing.head, "its head moves on");
 }

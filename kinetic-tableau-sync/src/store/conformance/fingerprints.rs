@@ -1,9 +1,5 @@
 //! Fingerprints.
-#![expect(
-    clippy::unwrap_used,
-    clippy::missing_panics_doc,
-    reason = "a suite for tests: a broken promise is a panic"
-)]
+#![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a suite for tests: a broken promise is a panic")]
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,11 +8,7 @@ use crate::model::{DatasetId, RunId};
 use crate::store::{Fingerprint, FingerprintStore, Seen};
 
 fn print(key: u128, version: i64) -> Fingerprint {
-    Fingerprint {
-        key,
-        version,
-        row: key * 1_000 + version.unsigned_abs() as u128,
-    }
+    Fingerprint { key, version, row: key * 1_000 + u128::from(version.unsigned_abs()) }
 }
 
 fn keys(keys: impl IntoIterator<Item = u128>) -> HashMap<u128, Option<Seen>> {
@@ -24,28 +16,14 @@ fn keys(keys: impl IntoIterator<Item = u128>) -> HashMap<u128, Option<Seen>> {
 }
 
 /// The version known of each key.
-async fn landed<S: FingerprintStore>(
-    store: &S,
-    dataset: &DatasetId,
-    generation: u64,
-    upto: u128,
-) -> Vec<Option<i64>> {
+async fn landed<S: FingerprintStore>(store: &S, dataset: &DatasetId, generation: u64, upto: u128) -> Vec<Option<i64>> {
     let found = store.lookup(dataset, generation, keys(1..=upto)).await.unwrap();
-    (1..=upto)
-        .map(|key| found.get(&key).copied().flatten().map(|seen| seen.version))
-        .collect()
+    (1..=upto).map(|key| found.get(&key).copied().flatten().map(|seen| seen.version)).collect()
 }
 
-async fn staged<S: FingerprintStore>(
-    store: &S,
-    dataset: &DatasetId,
-    run: &RunId,
-    upto: u128,
-) -> Vec<Option<i64>> {
+async fn staged<S: FingerprintStore>(store: &S, dataset: &DatasetId, run: &RunId, upto: u128) -> Vec<Option<i64>> {
     let found = store.lookup_staged(dataset, run, keys(1..=upto)).await.unwrap();
-    (1..=upto)
-        .map(|key| found.get(&key).copied().flatten().map(|seen| seen.version))
-        .collect()
+    (1..=upto).map(|key| found.get(&key).copied().flatten().map(|seen| seen.version)).collect()
 }
 
 /// Checks a [`FingerprintStore`]. `make` gives an empty store.
@@ -55,106 +33,42 @@ pub async fn fingerprint_store<S: FingerprintStore>(make: impl Fn() -> Arc<S>) {
     let store = make();
     let store = &*store;
 
-    store
-        .append(&one, 1, &first, vec![print(1, 10), print(2, 10)])
-        .await
-        .unwrap();
+    store.append(&one, 1, &first, vec![print(1, 10), print(2, 10)]).await.unwrap();
     store.append(&one, 1, &first, vec![print(2, 20)]).await.unwrap();
-    assert_eq!(
-        landed(store, &one, 1, 3).await,
-        [None, None, None],
-        "staged entries do not count as landed"
-    );
+    assert_eq!(landed(store, &one, 1, 3).await, [None, None, None], "staged entries do not count as landed");
     assert_eq!(
         staged(store, &one, &first, 3).await,
         [Some(10), Some(20), None],
         "but are found as staged, later ones winning"
     );
-    assert_eq!(
-        staged(store, &one, &second, 3).await,
-        [None, None, None],
-        "by their own run only"
-    );
+    assert_eq!(staged(store, &one, &second, 3).await, [None, None, None], "by their own run only");
     store.promote(&one, 1, &first).await.unwrap();
     store.promote(&one, 1, &first).await.unwrap();
-    assert_eq!(
-        landed(store, &one, 1, 3).await,
-        [Some(10), Some(20), None],
-        "promoted entries count, later ones win"
-    );
+    assert_eq!(landed(store, &one, 1, 3).await, [Some(10), Some(20), None], "promoted entries count, later ones win");
     let found = store.lookup(&one, 1, keys([2])).await.unwrap();
-    assert_eq!(
-        found.get(&2),
-        Some(&Some(Seen {
-            version: 20,
-            row: 2_020
-        })),
-        "with their hash"
-    );
-    assert_eq!(
-        staged(store, &one, &first, 3).await,
-        [None, None, None],
-        "and are not staged any more"
-    );
-    assert_eq!(
-        landed(store, &other, 1, 3).await,
-        [None, None, None],
-        "other datasets know nothing of it"
-    );
+    assert_eq!(found.get(&2), Some(&Some(Seen { version: 20, row: 2_020 })), "with their hash");
+    assert_eq!(staged(store, &one, &first, 3).await, [None, None, None], "and are not staged any more");
+    assert_eq!(landed(store, &other, 1, 3).await, [None, None, None], "other datasets know nothing of it");
 
     store.append(&other, 1, &first, vec![print(3, 5)]).await.unwrap();
     store.promote(&other, 1, &first).await.unwrap();
     store.append(&one, 1, &second, vec![print(1, 30)]).await.unwrap();
     store.append(&one, 1, &third, vec![print(3, 30)]).await.unwrap();
     store.discard_staged(&one, Some(&second)).await.unwrap();
-    assert_eq!(
-        staged(store, &one, &third, 3).await,
-        [None, None, None],
-        "what is discarded is gone"
-    );
+    assert_eq!(staged(store, &one, &third, 3).await, [None, None, None], "what is discarded is gone");
     store.promote(&one, 1, &second).await.unwrap();
-    assert_eq!(
-        landed(store, &one, 1, 3).await,
-        [Some(30), Some(20), None],
-        "what is kept lands"
-    );
+    assert_eq!(landed(store, &one, 1, 3).await, [Some(30), Some(20), None], "what is kept lands");
 
     store.append(&one, 2, &third, vec![print(7, 1)]).await.unwrap();
-    assert_eq!(
-        landed(store, &one, 1, 2).await,
-        [Some(30), Some(20)],
-        "a new generation does not touch the old one"
-    );
+    assert_eq!(landed(store, &one, 1, 2).await, [Some(30), Some(20)], "a new generation does not touch the old one");
     store.promote(&one, 2, &third).await.unwrap();
     assert_eq!(landed(store, &one, 1, 2).await, [None, None], "until it counts");
     assert_eq!(landed(store, &one, 2, 7).await.last(), Some(&Some(1)));
-    assert_eq!(
-        landed(store, &other, 1, 3).await,
-        [None, None, Some(5)],
-        "other datasets are left alone"
-    );
+    assert_eq!(landed(store, &other, 1, 3).await, [None, None, Some(5)], "other datasets are left alone");
     store.discard_staged(&one, None).await.unwrap();
-    assert_eq!(
-        landed(store, &one, 2, 7).await.last(),
-        Some(&Some(1)),
-        "discarding leaves what has landed"
-    );
-    let extreme = Fingerprint {
-        key: u128::MAX,
-        version: i64::MIN,
-        row: u128::MAX,
-    };
+    assert_eq!(landed(store, &one, 2, 7).await.last(), Some(&Some(1)), "discarding leaves what has landed");
+    let extreme = Fingerprint { key: u128::MAX, version: i64::MIN, row: u128::MAX };
     store.append(&one, 2, &first, vec![extreme]).await.unwrap();
-    let found = store
-        .lookup_staged(&one, &first, keys([u128::MAX]))
-        .await
-        .unwrap();
-    assert_eq!(
-        found.get(&u128::MAX),
-        Some(&Some(Seen {
-            version: i64::MIN,
-            row: u128::MAX
-        })),
-        "all bits are kept"
-    );
+    let found = store.lookup_staged(&one, &first, keys([u128::MAX])).await.unwrap();
+    assert_eq!(found.get(&u128::MAX), Some(&Some(Seen { version: i64::MIN, row: u128::MAX })), "all bits are kept");
 }

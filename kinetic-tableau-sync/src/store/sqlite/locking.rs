@@ -19,11 +19,7 @@ impl ProcessLock {
     pub(super) fn new(state: &Path) -> Self {
         let mut path = state.as_os_str().to_owned();
         path.push(".lock");
-        Self {
-            path: path.into(),
-            file: None,
-            held: HashSet::new(),
-        }
+        Self { path: path.into(), file: None, held: HashSet::new() }
     }
 
     /// Takes the lock, unless it is taken already; false when another process has it.

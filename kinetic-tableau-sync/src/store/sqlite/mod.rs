@@ -21,8 +21,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Transaction, Trans
 
 use self::locking::ProcessLock;
 use super::{
-    Fingerprint, FingerprintStore, Lease, Seen, StateError, StateErrorKind, StateStore, Versioned,
-    lease_ends, packed,
+    Fingerprint, FingerprintStore, Lease, Seen, StateError, StateErrorKind, StateStore, Versioned, lease_ends, packed,
 };
 use crate::checkpoint::Checkpoint;
 use crate::clock::{Clock, SystemClock};
@@ -75,8 +74,7 @@ impl SqliteStore {
     pub fn open_read_only(path: impl AsRef<Path>) -> Result<Self, StateError> {
         let path = path.as_ref();
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection =
-            Connection::open_with_flags(path, flags).map_err(|error| cannot("open", path, error))?;
+        let connection = Connection::open_with_flags(path, flags).map_err(|error| cannot("open", path, error))?;
         schema::check(&connection, path)?;
         Self::over(path, connection, Arc::new(SystemClock))
     }
@@ -84,14 +82,7 @@ impl SqliteStore {
     fn over(path: &Path, connection: Connection, clock: Arc<dyn Clock>) -> Result<Self, StateError> {
         connection.busy_timeout(BUSY).map_err(storage)?;
         let lock = Mutex::new(ProcessLock::new(path));
-        Ok(Self {
-            shared: Arc::new(Shared {
-                path: path.to_owned(),
-                connection: Mutex::new(connection),
-                lock,
-                clock,
-            }),
-        })
+        Ok(Self { shared: Arc::new(Shared { path: path.to_owned(), connection: Mutex::new(connection), lock, clock }) })
     }
 
     /// The file.
@@ -111,25 +102,18 @@ impl SqliteStore {
             work(&shared, &mut connection)
         });
         done.await.unwrap_or_else(|error| {
-            Err(
-                StateError::new(StateErrorKind::Storage, "work on the state file was broken off")
-                    .with_cause(error),
-            )
+            Err(StateError::new(StateErrorKind::Storage, "work on the state file was broken off").with_cause(error))
         })
     }
 }
 
 fn writing(connection: &mut Connection) -> Result<Transaction<'_>, StateError> {
-    connection
-        .transaction_with_behavior(TransactionBehavior::Immediate)
-        .map_err(storage)
+    connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(storage)
 }
 
 fn storage(error: rusqlite::Error) -> StateError {
     let kind = match error.sqlite_error_code() {
-        Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase) => {
-            StateErrorKind::Corrupt
-        }
+        Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase) => StateErrorKind::Corrupt,
         _ => StateErrorKind::Storage,
     };
     StateError::new(kind, format!("the state file failed: {error}")).with_cause(error)
@@ -137,17 +121,13 @@ fn storage(error: rusqlite::Error) -> StateError {
 
 fn cannot(what: &str, path: &Path, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StateError {
     let error = error.into();
-    StateError::new(
-        StateErrorKind::Storage,
-        format!("cannot {what} the state file {}: {error}", path.display()),
-    )
-    .with_cause(error)
+    StateError::new(StateErrorKind::Storage, format!("cannot {what} the state file {}: {error}", path.display()))
+        .with_cause(error)
 }
 
 /// `SQLite` knows signed numbers only.
 fn signed(number: u64) -> Result<i64, StateError> {
-    i64::try_from(number)
-        .map_err(|_| StateError::new(StateErrorKind::Corrupt, "a counter in the state is too large"))
+    i64::try_from(number).map_err(|_| StateError::new(StateErrorKind::Corrupt, "a counter in the state is too large"))
 }
 
 fn unsigned(number: i64) -> Result<u64, StateError> {
@@ -157,16 +137,10 @@ fn unsigned(number: i64) -> Result<u64, StateError> {
 
 fn checkpoint(dataset: &str, version: i64, body: &str) -> Result<Versioned, StateError> {
     let checkpoint = serde_json::from_str(body).map_err(|error| {
-        StateError::new(
-            StateErrorKind::Corrupt,
-            format!("the state of dataset {dataset} cannot be read"),
-        )
-        .with_cause(error)
+        StateError::new(StateErrorKind::Corrupt, format!("the state of dataset {dataset} cannot be read"))
+            .with_cause(error)
     })?;
-    Ok(Versioned {
-        version: unsigned(version)?,
-        checkpoint,
-    })
+    Ok(Versioned { version: unsigned(version)?, checkpoint })
 }
 
 /// Whether a lease is still the newest of its dataset.
@@ -179,11 +153,7 @@ fn check_fence(transaction: &Transaction<'_>, lease: &Lease) -> Result<(), State
         )
         .optional()
         .map_err(storage)?;
-    if newest == Some(signed(lease.fence)?) {
-        Ok(())
-    } else {
-        Err(super::taken_over(lease))
-    }
+    if newest == Some(signed(lease.fence)?) { Ok(()) } else { Err(super::taken_over(lease)) }
 }
 
 #[async_trait]
@@ -199,19 +169,12 @@ impl StateStore for SqliteStore {
                 )
                 .optional()
                 .map_err(storage)?;
-            found
-                .map(|(version, body)| checkpoint(dataset.as_str(), version, &body))
-                .transpose()
+            found.map(|(version, body)| checkpoint(dataset.as_str(), version, &body)).transpose()
         })
         .await
     }
 
-    async fn store(
-        &self,
-        lease: &Lease,
-        expected: Option<u64>,
-        next: &Checkpoint,
-    ) -> Result<u64, StateError> {
+    async fn store(&self, lease: &Lease, expected: Option<u64>, next: &Checkpoint) -> Result<u64, StateError> {
         let lease = lease.clone();
         let body = serde_json::to_string(next).map_err(|error| {
             StateError::new(StateErrorKind::Corrupt, "the state cannot be written as JSON").with_cause(error)
@@ -246,13 +209,7 @@ impl StateStore for SqliteStore {
                 .prepare("SELECT dataset, version, body FROM checkpoint ORDER BY dataset")
                 .map_err(storage)?;
             let rows = query
-                .query_map([], |row| {
-                    Ok((
-                        row.get::<_, String>(0)?,
-                        row.get::<_, i64>(1)?,
-                        row.get::<_, String>(2)?,
-                    ))
-                })
+                .query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?, row.get::<_, String>(2)?)))
                 .map_err(storage)?;
             rows.map(|row| {
                 let (dataset, version, body) = row.map_err(storage)?;
@@ -270,11 +227,9 @@ impl StateStore for SqliteStore {
             let now = shared.clock.now();
             let mut lock = shared.lock.lock().unwrap_or_else(PoisonError::into_inner);
             let written: Option<(Option<String>, i64)> = connection
-                .query_row(
-                    "SELECT owner, expires FROM lease WHERE dataset = ?1",
-                    params![dataset.as_str()],
-                    |row| Ok((row.get(0)?, row.get(1)?)),
-                )
+                .query_row("SELECT owner, expires FROM lease WHERE dataset = ?1", params![dataset.as_str()], |row| {
+                    Ok((row.get(0)?, row.get(1)?))
+                })
                 .optional()
                 .map_err(storage)?;
             let holder = written.and_then(|(owner, expires)| Some((owner?, expires)));
@@ -302,9 +257,7 @@ impl StateStore for SqliteStore {
             let expires = lease_ends(now, ttl);
             let transaction = writing(connection)?;
             let fence: i64 = transaction
-                .query_row("SELECT COALESCE(MAX(fence), 0) + 1 FROM lease", [], |row| {
-                    row.get(0)
-                })
+                .query_row("SELECT COALESCE(MAX(fence), 0) + 1 FROM lease", [], |row| row.get(0))
                 .map_err(storage)?;
             transaction
                 .execute(
@@ -315,12 +268,7 @@ impl StateStore for SqliteStore {
                 .map_err(storage)?;
             transaction.commit().map_err(storage)?;
             lock.hold(&dataset);
-            Ok(Lease {
-                dataset,
-                owner,
-                fence: unsigned(fence)?,
-                expires,
-            })
+            Ok(Lease { dataset, owner, fence: unsigned(fence)?, expires })
         })
         .await
     }
@@ -354,11 +302,7 @@ impl StateStore for SqliteStore {
                 )
                 .map_err(storage)?;
             if released > 0 {
-                shared
-                    .lock
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .release(&lease.dataset);
+                shared.lock.lock().unwrap_or_else(PoisonError::into_inner).release(&lease.dataset);
             }
             Ok(())
         })
@@ -377,11 +321,7 @@ fn probe(
     let mut query = connection.prepare_cached(&query).map_err(storage)?;
     let mut rows = query.query(parameters).map_err(storage)?;
     while let Some(row) = rows.next().map_err(storage)? {
-        let bytes = row
-            .get_ref(0)
-            .map_err(storage)?
-            .as_blob()
-            .map_err(|_| super::damaged_fingerprints())?;
+        let bytes = row.get_ref(0).map_err(storage)?.as_blob().map_err(|_| super::damaged_fingerprints())?;
         if !packed::probe(bytes, &mut keys) {
             return Err(super::damaged_fingerprints());
         }
@@ -401,7 +341,9 @@ impl FingerprintStore for SqliteStore {
         let (dataset, run) = (dataset.clone(), run.clone());
         self.blocking(move |_, connection| {
             connection
-                .prepare_cached("INSERT INTO fingerprint (dataset, generation, run, live, entries) VALUES (?1, ?2, ?3, 0, ?4)")
+                .prepare_cached(
+                    "INSERT INTO fingerprint (dataset, generation, run, live, entries) VALUES (?1, ?2, ?3, 0, ?4)",
+                )
                 .and_then(|mut insert| {
                     let generation = i64::try_from(generation).unwrap_or(i64::MAX);
                     insert.execute(params![dataset.as_str(), generation, run.as_str(), packed::pack(&entries)])
@@ -421,12 +363,7 @@ impl FingerprintStore for SqliteStore {
         let dataset = dataset.clone();
         self.blocking(move |_, connection| {
             let generation = signed(generation)?;
-            probe(
-                connection,
-                "generation = ?2 AND live = 1",
-                params![dataset.as_str(), generation],
-                keys,
-            )
+            probe(connection, "generation = ?2 AND live = 1", params![dataset.as_str(), generation], keys)
         })
         .await
     }
@@ -439,12 +376,7 @@ impl FingerprintStore for SqliteStore {
     ) -> Result<HashMap<u128, Option<Seen>>, StateError> {
         let (dataset, run) = (dataset.clone(), run.clone());
         self.blocking(move |_, connection| {
-            probe(
-                connection,
-                "run = ?2 AND live = 0",
-                params![dataset.as_str(), run.as_str()],
-                keys,
-            )
+            probe(connection, "run = ?2 AND live = 0", params![dataset.as_str(), run.as_str()], keys)
         })
         .await
     }
@@ -455,10 +387,7 @@ impl FingerprintStore for SqliteStore {
             let transaction = writing(connection)?;
             let ours = dataset.as_str();
             transaction
-                .execute(
-                    "UPDATE fingerprint SET live = 1 WHERE dataset = ?1 AND run = ?2",
-                    params![ours, run.as_str()],
-                )
+                .execute("UPDATE fingerprint SET live = 1 WHERE dataset = ?1 AND run = ?2", params![ours, run.as_str()])
                 .map_err(storage)?;
             transaction
                 .execute(

@@ -45,29 +45,20 @@ const STEPS: [&str; 1] = ["
 /// Brings a file to the newest form.
 pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<(), StateError> {
     connection.busy_timeout(super::BUSY).map_err(storage)?;
-    connection
-        .pragma_update(None, "journal_mode", "wal")
-        .map_err(storage)?;
-    connection
-        .pragma_update(None, "synchronous", "full")
-        .map_err(storage)?;
+    connection.pragma_update(None, "journal_mode", "wal").map_err(storage)?;
+    connection.pragma_update(None, "synchronous", "full").map_err(storage)?;
     let transaction = writing(connection)?;
-    let tables: i64 = transaction
-        .query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get(0))
-        .map_err(storage)?;
+    let tables: i64 =
+        transaction.query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get(0)).map_err(storage)?;
     let made = if tables == 0 {
-        transaction
-            .pragma_update(None, "application_id", APPLICATION)
-            .map_err(storage)?;
+        transaction.pragma_update(None, "application_id", APPLICATION).map_err(storage)?;
         0
     } else {
         ours(&transaction, path)?
     };
     for (nth, step) in STEPS.iter().enumerate().skip(made) {
         transaction.execute_batch(step).map_err(storage)?;
-        transaction
-            .pragma_update(None, "user_version", i64::try_from(nth + 1).unwrap_or(i64::MAX))
-            .map_err(storage)?;
+        transaction.pragma_update(None, "user_version", i64::try_from(nth + 1).unwrap_or(i64::MAX)).map_err(storage)?;
     }
     transaction.commit().map_err(storage)
 }
@@ -83,24 +74,14 @@ pub(super) fn check(connection: &Connection, path: &Path) -> Result<(), StateErr
 
 /// How many steps a file has behind it.
 fn ours(connection: &Connection, path: &Path) -> Result<usize, StateError> {
-    let application: i32 = connection
-        .pragma_query_value(None, "application_id", |row| row.get(0))
-        .map_err(storage)?;
+    let application: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(storage)?;
     if application != APPLICATION {
         let message = format!("{} is an SQLite file of another program", path.display());
         return Err(StateError::new(StateErrorKind::Corrupt, message));
     }
-    let made: i64 = connection
-        .pragma_query_value(None, "user_version", |row| row.get(0))
-        .map_err(storage)?;
-    usize::try_from(made)
-        .ok()
-        .filter(|made| *made <= STEPS.len())
-        .ok_or_else(|| {
-            let message = format!(
-                "the state file {} was written by a later version of this program",
-                path.display()
-            );
-            StateError::new(StateErrorKind::Corrupt, message)
-        })
+    let made: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(storage)?;
+    usize::try_from(made).ok().filter(|made| *made <= STEPS.len()).ok_or_else(|| {
+        let message = format!("the state file {} was written by a later version of this program", path.display());
+        StateError::new(StateErrorKind::Corrupt, message)
+    })
 }

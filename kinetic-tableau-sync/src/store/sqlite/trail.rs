@@ -5,9 +5,7 @@ use rusqlite::{Connection, OptionalExtension as _, params, params_from_iter};
 
 use super::{SqliteStore, StateError, signed, storage, unsigned, writing};
 use crate::audit::trail::{self, Entry, HASH, Kind, Search, Verifier};
-use crate::audit::{
-    AuditEntry, AuditError, AuditFilter, AuditRecord, AuditSegment, AuditStore, Verification,
-};
+use crate::audit::{AuditEntry, AuditError, AuditFilter, AuditRecord, AuditSegment, AuditStore, Verification};
 use crate::model::{DatasetId, RunId};
 
 impl SqliteStore {
@@ -62,10 +60,8 @@ fn scan(
     let sql = |error| failed(storage(error));
     let mut conditions = vec!["1".to_owned()];
     let mut values: Vec<String> = Vec::new();
-    let wanted = [
-        ("dataset", filter.dataset.as_ref().map(DatasetId::as_str)),
-        ("run", filter.run.as_ref().map(RunId::as_str)),
-    ];
+    let wanted =
+        [("dataset", filter.dataset.as_ref().map(DatasetId::as_str)), ("run", filter.run.as_ref().map(RunId::as_str))];
     for (column, value) in wanted {
         if let Some(value) = value {
             values.push(value.to_owned());
@@ -75,10 +71,8 @@ fn scan(
     if let Some(kind) = kind {
         conditions.push(format!("kind = {}", kind.code()));
     }
-    let query = format!(
-        "SELECT sequence, kind, body, hash FROM audit WHERE {} ORDER BY sequence",
-        conditions.join(" AND ")
-    );
+    let query =
+        format!("SELECT sequence, kind, body, hash FROM audit WHERE {} ORDER BY sequence", conditions.join(" AND "));
     let mut query = connection.prepare(&query).map_err(sql)?;
     let mut rows = query.query(params_from_iter(values)).map_err(sql)?;
     while let Some(row) = rows.next().map_err(sql)? {
@@ -109,29 +103,22 @@ fn events_of(connection: &Connection, filter: &AuditFilter) -> Result<Vec<AuditE
 impl AuditStore for SqliteStore {
     async fn append(&self, segment: AuditSegment) -> Result<(), AuditError> {
         let body = trail::segment_body(&segment)?;
-        self.append_to_trail(segment.dataset, segment.run, Kind::Segment, body)
-            .await
+        self.append_to_trail(segment.dataset, segment.run, Kind::Segment, body).await
     }
 
     async fn record(&self, entry: AuditEntry) -> Result<(), AuditError> {
         let body = trail::event_body(&entry)?;
-        self.append_to_trail(entry.dataset, entry.run, Kind::Event, body)
-            .await
+        self.append_to_trail(entry.dataset, entry.run, Kind::Event, body).await
     }
 
     async fn records(&self, filter: &AuditFilter) -> Result<Vec<AuditRecord>, AuditError> {
         let filter = filter.clone();
         let found = self.blocking(move |_, connection| {
-            let landings = AuditFilter {
-                dataset: filter.dataset.clone(),
-                run: filter.run.clone(),
-                ..AuditFilter::default()
-            };
+            let landings =
+                AuditFilter { dataset: filter.dataset.clone(), run: filter.run.clone(), ..AuditFilter::default() };
             let gather = || {
                 let mut search = Search::new(&filter, events_of(connection, &landings)?);
-                scan(connection, &filter, Some(Kind::Segment), |entry| {
-                    search.look(&entry)
-                })?;
+                scan(connection, &filter, Some(Kind::Segment), |entry| search.look(&entry))?;
                 Ok(search.finish())
             };
             Ok(gather())
@@ -141,9 +128,7 @@ impl AuditStore for SqliteStore {
 
     async fn events(&self, filter: &AuditFilter) -> Result<Vec<AuditEntry>, AuditError> {
         let filter = filter.clone();
-        self.blocking(move |_, connection| Ok(events_of(connection, &filter)))
-            .await
-            .map_err(failed)?
+        self.blocking(move |_, connection| Ok(events_of(connection, &filter))).await.map_err(failed)?
     }
 
     async fn verify(&self) -> Result<Verification, AuditError> {

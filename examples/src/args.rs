@@ -1,0 +1,127 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Parser, Subcommand, ValueEnum};
+
+/// Bring Epicor Kinetic ERP rows into Tableau: no row lost, none doubled, and proof of it.
+#[derive(Debug, Parser)]
+#[command(
+    name = "kinetic-tableau",
+    version,
+    max_term_width = 100,
+    after_help = "Exit codes: 0 done, 1 something failed, 2 the command line or the configuration cannot work, 130 interrupted.\n\
+                  Every failure is one line on standard error, with what to do next below it.\n\
+                  Try `kinetic-tableau demo` first: it needs no server and no configuration."
+)]
+pub(crate) struct Args {
+    /// Configuration file.
+    #[arg(short, long, global = true, value_name = "FILE", default_value = "kinetic-tableau.toml")]
+    pub(crate) config: PathBuf,
+    /// Tell more: causes of failures and the log of the libraries; twice for every request.
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show the whole way on simulators of both systems: full sync, changes, incremental sync, comparison of every cell.
+    Demo(Demo),
+    /// Ask both systems whether a sync could work, and say what to do where not. Changes nothing.
+    Check {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Sync once: all datasets, or those that are named.
+    Sync {
+        /// Names of datasets in the configuration.
+        #[arg(value_name = "DATASET")]
+        datasets: Vec<String>,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Sync by the schedules of the configuration until interrupted.
+    Run,
+    /// Show where each dataset stands.
+    Status {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what became of records, or verify that nobody has altered the trail.
+    Audit(Audit),
+    /// Find or install Tableau's extract engine `hyperd`.
+    Engine {
+        /// What to do with it.
+        #[command(subcommand)]
+        command: Engine,
+    },
+}
+
+/// `demo`
+#[derive(Debug, clap::Args)]
+pub(crate) struct Demo {
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Keep extracts, state and configuration in this directory.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) keep: Option<PathBuf>,
+    /// How many AP invoices there are.
+    #[arg(long, value_name = "N", default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(1..=5_000_000))]
+    pub(crate) rows: u64,
+}
+
+/// `audit`
+#[derive(Debug, clap::Args)]
+pub(crate) struct Audit {
+    /// Only this dataset.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) dataset: Option<String>,
+    /// Only records of this key: its last part (`INV-7`), or the whole key as printed (`["EPIC06",1042,"INV-7"]`).
+    #[arg(long)]
+    pub(crate) key: Option<String>,
+    /// Only this run.
+    #[arg(long)]
+    pub(crate) run: Option<String>,
+    /// Only this action.
+    #[arg(long)]
+    pub(crate) action: Option<Action>,
+    /// At most so many records, the newest; 0 for all.
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    pub(crate) limit: usize,
+    /// Recompute the chain of hashes instead, and say whether it is whole.
+    #[arg(long, conflicts_with_all = ["dataset", "key", "run", "action"])]
+    pub(crate) verify: bool,
+    /// Print JSON, one record a line.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What became of a record.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Action {
+    /// It is new.
+    Insert,
+    /// It has changed.
+    Update,
+    /// It is gone.
+    Delete,
+    /// It was not taken, with a reason.
+    Reject,
+}
+
+/// `engine`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Engine {
+    /// Fetch the pinned version with pip into the cache, and check it.
+    Install,
+    /// Say where it is.
+    Where,
+}

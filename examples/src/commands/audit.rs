@@ -1,0 +1,96 @@
+//! `audit`: what became of each record, and whether the trail is whole.
+
+use kinetic_tableau_sync::{Action, AuditFilter, AuditRecord};
+
+use crate::args;
+use crate::config::Config;
+use crate::connect::Store;
+use crate::failure::{Exit, Failure, Outcome};
+use crate::output::{self, grouped, say};
+
+pub(super) async fn run(config: &Config, options: &args::Audit) -> Outcome<Exit> {
+    let Some(store) = Store::open_for_reading(&config.store)? else {
+        return Err(Failure::new("nothing has been synced yet, so there is no audit trail")
+            .next("run `kinetic-tableau sync` first; paths in the configuration start at its own directory"));
+    };
+    let trail = store.audit();
+    if options.verify {
+        let verification = trail.verify().await?;
+        if options.json {
+            output::say_json(&verification);
+        } else if verification.first_broken.is_none() {
+            say(format_args!(
+                "the trail is whole: {} entries, {} records",
+                grouped(verification.entries),
+                grouped(verification.records)
+            ));
+            say(format_args!("head {}", verification.head));
+            say("write the head down elsewhere: a trail that was cut off at its end has another one");
+        }
+        return match verification.first_broken {
+            None => Ok(Exit::Done),
+            Some((entry, why)) => Err(Failure::new(format!("the audit trail was altered: entry {entry}: {why}"))
+                .next("entries before it are as they were written; compare the file with a backup")),
+        };
+    }
+    let filter = AuditFilter {
+        dataset: options.dataset.as_deref().map(Into::into),
+        run: options.run.as_deref().map(Into::into),
+        key: options.key.clone(),
+        action: options.action.map(action),
+        since: None,
+        until: None,
+        limit: (options.limit > 0).then_some(options.limit),
+    };
+    let records = trail.records(&filter).await?;
+    for record in &records {
+        if options.json {
+            match serde_json::to_string(record) {
+                Ok(line) => say(line),
+                Err(error) => return Err(Failure::of(&error, None)),
+            }
+        } else {
+            say(line(record));
+        }
+    }
+    if records.is_empty() && !options.json {
+        say("no record matches");
+    } else if records.len() == options.limit && !options.json {
+        say(format_args!("these are the newest {}; --limit 0 shows all", options.limit));
+    }
+    Ok(Exit::Done)
+}
+
+fn line(record: &AuditRecord) -> String {
+    use std::fmt::Write as _;
+    let landed = if record.landed { "landed" } else { "not landed" };
+    let mut line = format!(
+        "{}  {}  {}  {}  revision {}  {landed}  run {}",
+        record.at.format("%Y-%m-%d %H:%M:%SZ"),
+        record.dataset,
+        record.action.as_str(),
+        record.key,
+        record.version,
+        record.run
+    );
+    // Writing to a String cannot fail.
+    if let Some(job) = &record.job_id {
+        let _ = write!(line, "  job {job}");
+    }
+    for (name, value) in &record.dimensions {
+        let _ = write!(line, "  {name}={value}");
+    }
+    if !record.reason.is_empty() {
+        let _ = write!(line, "  reason: {}", record.reason);
+    }
+    line
+}
+
+fn action(action: args::Action) -> Action {
+    match action {
+        args::Action::Insert => Action::Insert,
+        args::Action::Update => Action::Update,
+        args::Action::Delete => Action::Delete,
+        args::Action::Reject => Action::Reject,
+    }
+}

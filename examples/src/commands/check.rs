@@ -1,0 +1,180 @@
+//! `check`: could a sync work? Looks at everything a sync needs, one after the other, and changes nothing.
+
+use std::time::Instant;
+
+use kinetic_tableau_sync::hyper::EngineLocation;
+use kinetic_tableau_sync::{Destination as _, KineticSource, Source as _, TargetState};
+use serde::Serialize;
+
+use crate::config::{Config, StoreLocation};
+use crate::connect::{self, Store};
+use crate::failure::{Exit, Failure, Outcome, one_line};
+use crate::output::{self, say};
+
+#[derive(Debug, Serialize)]
+struct Report {
+    ok: bool,
+    checks: Vec<Finding>,
+}
+
+#[derive(Debug, Serialize)]
+struct Finding {
+    check: String,
+    ok: bool,
+    message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+}
+
+/// Collects what was found, and shows it at once.
+#[derive(Debug)]
+struct Findings {
+    json: bool,
+    all: Vec<Finding>,
+}
+
+impl Findings {
+    /// Notes an outcome; answers what was found, if it was good.
+    fn note<T>(&mut self, check: impl Into<String>, outcome: Outcome<(T, String)>) -> Option<T> {
+        let check = check.into();
+        let (good, finding) = match outcome {
+            Ok((good, message)) => (Some(good), Finding { check, ok: true, message, next: None }),
+            Err(failure) => {
+                let next = failure.hint().map(one_line);
+                (None, Finding { check, ok: false, message: one_line(failure.message()), next })
+            }
+        };
+        if !self.json {
+            say(format_args!("{} {}: {}", if finding.ok { '✓' } else { '✗' }, finding.check, finding.message));
+            if let Some(next) = &finding.next {
+                say(format_args!("    next: {next}"));
+            }
+        }
+        self.all.push(finding);
+        good
+    }
+}
+
+pub(super) async fn run(config: &Config, json: bool) -> Outcome<Exit> {
+    let mut findings = Findings { json, all: Vec::new() };
+    let engine = findings.note("engine", engine());
+    findings.note("state", state(config));
+    if let Some(kinetic) = findings.note("kinetic", kinetic(config).await) {
+        let source = KineticSource::new(kinetic);
+        for dataset in &config.datasets {
+            findings.note(format!("dataset {}", dataset.name()), columns(&source, dataset).await);
+        }
+    }
+    if let Some(tableau) = findings.note("tableau", tableau(config).await) {
+        // Looking at a target never starts the engine, but a destination is made with one: any file will do here.
+        let engine = engine.or_else(|| EngineLocation::at(std::env::current_exe().ok()?).ok());
+        if let Some(engine) = engine {
+            let destination = connect::destination(config, &tableau, engine);
+            for dataset in &config.datasets {
+                let target = &dataset.spec.target;
+                let state = destination.inspect(target).await.map_err(Failure::from);
+                findings.note(
+                    format!("target '{}' in '{}'", target.datasource, target.project),
+                    state.map(|state| ((), describe(&state).to_owned())),
+                );
+            }
+        }
+        connect::sign_out(&tableau).await;
+    }
+    let failed = findings.all.iter().filter(|finding| !finding.ok).count();
+    let ok = failed == 0;
+    if json {
+        output::say_json(&Report { ok, checks: findings.all });
+    } else if ok {
+        say("all is well; `kinetic-tableau sync` can run");
+    }
+    if ok {
+        return Ok(Exit::Done);
+    }
+    let first = if failed == 1 { "1 check failed".to_owned() } else { format!("{failed} checks failed") };
+    Err(Failure::new(first).next(if json {
+        "see the entries with \"ok\": false"
+    } else {
+        "see the lines with ✗ above"
+    }))
+}
+
+fn engine() -> Outcome<(EngineLocation, String)> {
+    let location = EngineLocation::find()?;
+    let message = format!("{} ({})", location.hyperd.display(), location.origin);
+    Ok((location, message))
+}
+
+/// Opens the store if it is there; making it is for the first sync.
+fn state(config: &Config) -> Outcome<((), String)> {
+    let message = match &config.store {
+        StoreLocation::Memory => "in memory: each start begins with a full load".to_owned(),
+        StoreLocation::Sqlite(path) => match Store::open_for_reading(&config.store)? {
+            Some(_) => format!("{} can be opened", path.display()),
+            None if path.parent().is_none_or(|parent| parent.as_os_str().is_empty() || parent.is_dir()) => {
+                format!("{} is made by the first sync", path.display())
+            }
+            None => {
+                return Err(Failure::new(format!("the directory of {} is not there", path.display()))
+                    .next("create it, or correct `[state] store`"));
+            }
+        },
+    };
+    Ok(((), message))
+}
+
+async fn kinetic(config: &Config) -> Outcome<(epicor_kinetic::Client, String)> {
+    let client = connect::kinetic(&config.kinetic)?;
+    let ping = client.ping().await.map_err(|error| connect::at_kinetic(&client, error))?;
+    let mut message = format!(
+        "{} answers for company {}, key and identity are accepted ({} ms)",
+        client.root(),
+        client.company(),
+        ping.elapsed.as_millis()
+    );
+    if let Some(hint) = ping.hint() {
+        message = format!("{message}; {hint}");
+    }
+    Ok((client, message))
+}
+
+async fn columns(source: &KineticSource, dataset: &crate::config::Dataset) -> Outcome<((), String)> {
+    let schema = source.schema(&dataset.spec).await?;
+    let key: Vec<&str> = schema.key_columns().map(|column| column.name.as_str()).collect();
+    Ok((
+        (),
+        format!(
+            "{}: {} columns, key {}, changes by {}, due {}",
+            dataset.spec.source,
+            schema.landed().count(),
+            key.join("+"),
+            dataset.spec.track.column(),
+            dataset.schedule
+        ),
+    ))
+}
+
+async fn tableau(config: &Config) -> Outcome<(tableau_rest::Client, String)> {
+    let client = connect::tableau(&config.tableau)?;
+    let began = Instant::now();
+    let server = client.server_info().await.map_err(|error| connect::at_tableau(&client, error))?;
+    client.sign_in().await.map_err(|error| connect::at_tableau(&client, error))?;
+    let site = if config.tableau.site.is_empty() { "the default site" } else { &config.tableau.site };
+    let message = format!(
+        "{} is Tableau {} with REST API {}, signed in to {site} ({} ms)",
+        config.tableau.url,
+        server.product_version,
+        server.rest_api_version,
+        began.elapsed().as_millis()
+    );
+    Ok((client, message))
+}
+
+fn describe(state: &TargetState) -> &'static str {
+    match state {
+        TargetState::Absent => "nothing there yet; the first sync creates it",
+        TargetState::Present { .. } => "there, and takes changes",
+        TargetState::Foreign { .. } => "there, but of a form that takes no changes; the first sync replaces it",
+        _ => "there",
+    }
+}

@@ -1,0 +1,51 @@
+//! One module for each command. They end with an exit code, or with a failure that `main` prints.
+
+mod audit;
+mod check;
+mod demo;
+mod engine;
+mod run;
+mod status;
+mod sync;
+
+use crate::args::{Args, Command};
+use crate::config::Config;
+use crate::failure::{Exit, Outcome};
+
+/// Does what the command line asks for.
+pub(crate) async fn run(args: Args) -> Outcome<Exit> {
+    let verbose = args.verbose > 0;
+    match args.command {
+        Command::Demo(options) => or_interrupted(demo::run(&options)).await,
+        Command::Engine { command } => engine::run(&command).await,
+        Command::Check { json } => or_interrupted(check::run(&Config::load(&args.config)?, json)).await,
+        Command::Sync { datasets, json } => sync::run(&Config::load(&args.config)?, &datasets, json, verbose).await,
+        Command::Run => run::run(&Config::load(&args.config)?, verbose).await,
+        Command::Status { json } => status::run(&Config::load(&args.config)?, json).await,
+        Command::Audit(options) => audit::run(&Config::load(&args.config)?, &options).await,
+    }
+}
+
+/// Gives up when the operator does. What a command has done so far stands, and its next start continues from there.
+async fn or_interrupted(command: impl Future<Output = Outcome<Exit>>) -> Outcome<Exit> {
+    tokio::select! {
+        outcome = command => outcome,
+        () = interrupted() => Ok(Exit::Interrupted),
+    }
+}
+
+/// Waits for Ctrl-C or a request to terminate.
+async fn interrupted() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
+            return;
+        }
+    }
+    let _ = tokio::signal::ctrl_c().await;
+}

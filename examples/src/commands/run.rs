@@ -1,0 +1,143 @@
+//! `run`: syncs by the schedules of the configuration until interrupted, one dataset at a time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use kinetic_tableau_sync::{Disposition, Schedule};
+
+use crate::config::{Config, Dataset};
+use crate::connect::Session;
+use crate::failure::{Exit, Failure, Outcome};
+use crate::output::{self, Reporter, say};
+
+/// However often a dataset has failed, it is tried again after this.
+const LONGEST_WAIT: Duration = Duration::from_mins(30);
+
+/// How long until the first try to connect again, when the systems could not be reached.
+const RECONNECT: Duration = Duration::from_secs(30);
+
+/// A dataset, and when it is due next.
+#[derive(Debug)]
+struct Due<'a> {
+    dataset: &'a Dataset,
+    at: DateTime<Utc>,
+    failures: u32,
+}
+
+pub(super) async fn run(config: &Config, verbose: bool) -> Outcome<Exit> {
+    let scheduled: Vec<&Dataset> =
+        config.datasets.iter().filter(|dataset| dataset.schedule != Schedule::Manual).collect();
+    if scheduled.is_empty() {
+        return Err(Failure::usage("no dataset has a schedule, so there is nothing to run")
+            .next("add schedule = \"every 15m\" to a [[dataset]], or use `kinetic-tableau sync`"));
+    }
+    tokio::select! {
+        outcome = connected(config, &scheduled, verbose) => outcome,
+        () = super::interrupted() => {
+            log("interrupted; what has landed stands, and the next start continues from there");
+            Ok(Exit::Interrupted)
+        }
+    }
+}
+
+/// Connects, however long that takes, and then works for ever.
+async fn connected(config: &Config, scheduled: &[&Dataset], verbose: bool) -> Outcome<Exit> {
+    let mut failures = 0;
+    let session = loop {
+        match Session::open(config, Arc::new(Reporter::new(false))).await {
+            Ok(session) => break session,
+            // A configuration does not mend itself.
+            Err(failure) if failure.exit() == Exit::Usage => return Err(failure),
+            Err(failure) => {
+                let wait = backoff(RECONNECT, failures);
+                failures += 1;
+                output::complain(&failure, verbose);
+                log(&format!("not connected; the next try is in {} s", wait.as_secs()));
+                tokio::time::sleep(wait).await;
+            }
+        }
+    };
+    let mut queue = Vec::with_capacity(scheduled.len());
+    for dataset in scheduled {
+        let known = session.state().load(&dataset.spec.id).await?.map(|found| found.checkpoint);
+        let last = known.and_then(|checkpoint| checkpoint.last_success).map(|run| run.started);
+        queue.push(Due { dataset, at: first_due(&dataset.schedule, last, Utc::now()), failures: 0 });
+        log(&format!("{} is due {}", dataset.name(), dataset.schedule));
+    }
+    loop {
+        let Some(due) = queue.iter_mut().min_by_key(|due| due.at) else {
+            return Ok(Exit::Done);
+        };
+        let wait = (due.at - Utc::now()).to_std().unwrap_or_default();
+        tokio::time::sleep(wait).await;
+        let began = Utc::now();
+        let scheduled = due.dataset.schedule.next_after(began).unwrap_or(DateTime::<Utc>::MAX_UTC);
+        match session.syncer().run(&due.dataset.spec).await {
+            Ok(run) => {
+                due.failures = 0;
+                due.at = scheduled;
+                log(&output::summary(due.dataset.name(), &run));
+                if let Some(failure) = super::sync::unsettled(&run) {
+                    output::complain(&failure, verbose);
+                }
+            }
+            Err(error) => {
+                due.at = next_try(error.disposition(), due.failures, Utc::now(), scheduled);
+                due.failures = due.failures.saturating_add(1);
+                output::complain(&Failure::from(error), verbose);
+                log(&format!("{}: next try at {}", due.dataset.name(), due.at.format("%Y-%m-%d %H:%M:%SZ")));
+            }
+        }
+    }
+}
+
+/// A dataset that has never landed is due at once; another one when its schedule says so, counted from its last good run.
+fn first_due(schedule: &Schedule, last_success: Option<DateTime<Utc>>, now: DateTime<Utc>) -> DateTime<Utc> {
+    last_success.map_or(now, |last| schedule.next_after(last).unwrap_or(DateTime::<Utc>::MAX_UTC).max(now))
+}
+
+/// What passes by itself is tried again soon, but less and less often; what needs a person waits for the schedule.
+fn next_try(disposition: Disposition, failures: u32, now: DateTime<Utc>, scheduled: DateTime<Utc>) -> DateTime<Utc> {
+    let wait = match disposition {
+        Disposition::Retry { after } | Disposition::Reconcile { after } => backoff(after, failures),
+        _ => return scheduled,
+    };
+    now.checked_add_signed(chrono::Duration::from_std(wait).unwrap_or_default()).unwrap_or(scheduled)
+}
+
+fn backoff(first: Duration, failures: u32) -> Duration {
+    first.saturating_mul(2_u32.saturating_pow(failures)).min(LONGEST_WAIT)
+}
+
+fn log(line: &str) {
+    say(format_args!("{} {line}", Utc::now().format("%Y-%m-%dT%H:%M:%SZ")));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> DateTime<Utc> {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_dataset_that_never_landed_is_due_at_once_and_another_by_its_schedule() {
+        let schedule = Schedule::Every(Duration::from_mins(15));
+        let now = at("2026-11-23T10:00:00Z");
+        assert_eq!(first_due(&schedule, None, now), now);
+        assert_eq!(first_due(&schedule, Some(at("2026-11-23T09:50:00Z")), now), at("2026-11-23T10:05:00Z"));
+        assert_eq!(first_due(&schedule, Some(at("2026-11-20T09:50:00Z")), now), now);
+    }
+
+    #[test]
+    fn failures_that_pass_are_retried_less_and_less_often_and_others_wait_for_the_schedule() {
+        let (now, scheduled) = (at("2026-11-23T10:00:00Z"), at("2026-11-24T06:00:00Z"));
+        let retry = Disposition::Retry { after: Duration::from_mins(1) };
+        assert_eq!(next_try(retry, 0, now, scheduled), at("2026-11-23T10:01:00Z"));
+        assert_eq!(next_try(retry, 3, now, scheduled), at("2026-11-23T10:08:00Z"));
+        assert_eq!(next_try(retry, 99, now, scheduled), at("2026-11-23T10:30:00Z"));
+        assert_eq!(next_try(Disposition::Operator, 0, now, scheduled), scheduled);
+    }
+}

@@ -1,0 +1,133 @@
+//! `status`: where each dataset stands, read from the store alone.
+
+use kinetic_tableau_sync::{Checkpoint, LoadKind, RefreshTarget, RunSummary};
+use serde::Serialize;
+
+use crate::config::Config;
+use crate::connect::Store;
+use crate::failure::{Exit, Outcome, one_line};
+use crate::output::{self, Table, grouped, say};
+
+#[derive(Debug, Serialize)]
+struct Report {
+    datasets: Vec<Standing>,
+}
+
+#[derive(Debug, Serialize)]
+struct Standing {
+    name: String,
+    /// Whether the configuration still names it.
+    configured: bool,
+    schedule: Option<String>,
+    landed_rows: Option<u64>,
+    cursor: Option<String>,
+    failures: u32,
+    last_run: Option<RunSummary>,
+    last_success: Option<RunSummary>,
+    pending_delivery: Option<Pending>,
+    pending_refresh: Vec<RefreshTarget>,
+}
+
+#[derive(Debug, Serialize)]
+struct Pending {
+    run: String,
+    kind: LoadKind,
+    rows: u64,
+    confirmed: bool,
+}
+
+pub(super) async fn run(config: &Config, json: bool) -> Outcome<Exit> {
+    let mut known: Vec<(String, Checkpoint)> = match Store::open_for_reading(&config.store)? {
+        Some(store) => {
+            store.state().list().await?.into_iter().map(|(id, found)| (id.to_string(), found.checkpoint)).collect()
+        }
+        None => Vec::new(),
+    };
+    let mut standings: Vec<Standing> = Vec::new();
+    for dataset in &config.datasets {
+        let at = known.iter().position(|(name, _)| name == dataset.name());
+        let checkpoint = at.map(|at| known.swap_remove(at).1);
+        standings.push(standing(dataset.name(), Some(dataset.schedule.to_string()), checkpoint));
+    }
+    // What the store knows beyond the configuration is shown too: rows that nobody keeps up to date any more.
+    standings.extend(known.into_iter().map(|(name, checkpoint)| standing(&name, None, Some(checkpoint))));
+    if json {
+        output::say_json(&Report { datasets: standings });
+    } else {
+        show(&standings);
+    }
+    Ok(Exit::Done)
+}
+
+fn standing(name: &str, schedule: Option<String>, checkpoint: Option<Checkpoint>) -> Standing {
+    let checkpoint = checkpoint.unwrap_or_default();
+    Standing {
+        name: name.to_owned(),
+        configured: schedule.is_some(),
+        schedule,
+        landed_rows: checkpoint.landed.map(|landed| landed.rows),
+        cursor: checkpoint.cursor.map(|cursor| cursor.to_string()),
+        failures: checkpoint.failures,
+        last_run: checkpoint.last_run,
+        last_success: checkpoint.last_success,
+        pending_delivery: checkpoint.intent.map(|intent| Pending {
+            run: intent.run.to_string(),
+            kind: intent.kind,
+            rows: intent.staged.rows,
+            confirmed: intent.receipt.is_some(),
+        }),
+        pending_refresh: checkpoint.pending_refresh,
+    }
+}
+
+fn show(standings: &[Standing]) {
+    let mut table = Table::new(["dataset", "rows in Tableau", "as of", "cursor", "schedule", "state"]);
+    for standing in standings {
+        table.row([
+            standing.name.clone(),
+            standing.landed_rows.map_or_else(|| "-".to_owned(), grouped),
+            standing.last_success.as_ref().map_or_else(|| "never".to_owned(), |run| moment(run.started)),
+            standing.cursor.clone().unwrap_or_else(|| "-".to_owned()),
+            standing.schedule.clone().unwrap_or_else(|| "not configured".to_owned()),
+            state(standing).to_owned(),
+        ]);
+    }
+    say(table);
+    for standing in standings {
+        let name = &standing.name;
+        if let Some(pending) = &standing.pending_delivery {
+            say(format_args!(
+                "{name}: a {} of {} rows waits to be delivered; the next sync does it first",
+                output::kind_name(pending.kind),
+                grouped(pending.rows)
+            ));
+        }
+        for target in &standing.pending_refresh {
+            say(format_args!("{name}: the refresh of {target} is due; the next sync does it"));
+        }
+        if let Some(run) = &standing.last_run
+            && let Some(error) = &run.error
+        {
+            say(format_args!(
+                "{name}: failed {} time(s), last at {}: {}",
+                standing.failures,
+                moment(run.ended),
+                one_line(error)
+            ));
+        }
+    }
+}
+
+fn state(standing: &Standing) -> &'static str {
+    match standing {
+        Standing { last_run: Some(run), .. } if run.error.is_some() => "failing",
+        Standing { pending_delivery: Some(_), .. } => "delivery pending",
+        Standing { pending_refresh, .. } if !pending_refresh.is_empty() => "refresh pending",
+        Standing { last_success: Some(_), .. } => "well",
+        _ => "not synced yet",
+    }
+}
+
+fn moment(at: chrono::DateTime<chrono::Utc>) -> String {
+    at.format("%Y-%m-%d %H:%M:%SZ").to_string()
+}

@@ -1,0 +1,119 @@
+//! `sync`: one cycle of each dataset.
+
+use std::sync::Arc;
+
+use kinetic_tableau_sync::RunSummary;
+use serde::Serialize;
+
+use crate::config::{Config, Dataset};
+use crate::connect::Session;
+use crate::failure::{Exit, Failure, Outcome};
+use crate::output::{self, Reporter};
+
+/// What became of one dataset.
+#[derive(Debug, Serialize)]
+pub(super) struct Cycle {
+    name: String,
+    ok: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) run: Option<RunSummary>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+}
+
+impl Cycle {
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Report<'a> {
+    datasets: &'a [Cycle],
+}
+
+pub(super) async fn run(config: &Config, names: &[String], json: bool, verbose: bool) -> Outcome<Exit> {
+    let datasets = config.named(names)?;
+    let cycles = tokio::select! {
+        cycles = all(config, &datasets, Arc::new(Reporter::new(json)), |cycle| show(cycle, json, verbose)) => cycles?,
+        () = super::interrupted() => return Err(stopped()),
+    };
+    if json {
+        output::say_json(&Report { datasets: &cycles });
+    }
+    Ok(if cycles.iter().all(|cycle| cycle.ok) { Exit::Done } else { Exit::Failed })
+}
+
+/// What is said when the operator stops a run. Nothing has to be cleaned up.
+pub(super) fn stopped() -> Failure {
+    Failure::new("interrupted; what has landed stands, and nothing half done is visible")
+        .next("run the same command again: it continues where this one stopped")
+        .into_interrupted()
+}
+
+/// One cycle of each dataset, one after the other. A dataset that fails does not keep the others from running.
+pub(super) async fn all(
+    config: &Config,
+    datasets: &[&Dataset],
+    reporter: Arc<Reporter>,
+    mut ended: impl FnMut(&Result<Cycle, (String, Failure)>),
+) -> Outcome<Vec<Cycle>> {
+    let session = Session::open(config, reporter).await?;
+    let mut cycles = Vec::with_capacity(datasets.len());
+    for dataset in datasets {
+        let result = one(&session, dataset).await;
+        ended(&result);
+        cycles.push(result.unwrap_or_else(|(name, failure)| Cycle {
+            name,
+            ok: false,
+            run: None,
+            error: Some(failure.message().to_owned()),
+            next: failure.hint().map(str::to_owned),
+        }));
+    }
+    session.close().await;
+    Ok(cycles)
+}
+
+async fn one(session: &Session, dataset: &Dataset) -> Result<Cycle, (String, Failure)> {
+    let name = dataset.name().to_owned();
+    match session.syncer().run(&dataset.spec).await {
+        Ok(run) => {
+            let due = unsettled(&run);
+            Ok(Cycle {
+                name,
+                ok: due.is_none(),
+                error: due.as_ref().map(|failure| failure.message().to_owned()),
+                next: due.as_ref().and_then(|failure| failure.hint()).map(str::to_owned),
+                run: Some(run),
+            })
+        }
+        Err(error) => Err((name, Failure::from(error))),
+    }
+}
+
+/// Rows have landed, but something that reads them was not refreshed.
+pub(super) fn unsettled(run: &RunSummary) -> Option<Failure> {
+    let report = run.refreshes.iter().find(|report| !report.outcome.is_settled())?;
+    Some(
+        Failure::new(format!("the rows have landed, but {}", output::refreshed(report)))
+            .next("look at the job in Tableau; the refresh stays due and is tried again by the next sync"),
+    )
+}
+
+fn show(cycle: &Result<Cycle, (String, Failure)>, json: bool, verbose: bool) {
+    match cycle {
+        Ok(cycle) => {
+            let Some(run) = &cycle.run else { return };
+            if !json {
+                output::say(output::summary(&cycle.name, run));
+            }
+            if let Some(failure) = unsettled(run) {
+                output::complain(&failure, verbose);
+            }
+        }
+        Err((_, failure)) => output::complain(failure, verbose),
+    }
+}

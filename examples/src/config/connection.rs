@@ -1,0 +1,145 @@
+//! `[kinetic]` and `[tableau]`: where the two systems are, and as whom to talk to them.
+
+use super::document::Section;
+use super::secret::SecretRef;
+use crate::failure::Outcome;
+
+/// `[kinetic]`
+#[derive(Debug)]
+pub(crate) struct Kinetic {
+    /// Root address, such as `https://host/instance`.
+    pub(crate) url: String,
+    /// Company id.
+    pub(crate) company: String,
+    /// Key of API Key Maintenance.
+    pub(crate) api_key: SecretRef,
+    /// `[kinetic.auth]`
+    pub(crate) identity: Identity,
+}
+
+/// `[kinetic.auth]`
+#[derive(Debug)]
+pub(crate) enum Identity {
+    /// User and password with each call.
+    Basic { user: String, password: SecretRef },
+    /// A token of Kinetic's own token service.
+    TokenResource { user: String, password: SecretRef },
+    /// A token of an `OAuth2` service, by client credentials.
+    OAuth2 { token_url: String, client_id: String, client_secret: SecretRef, scope: Option<String> },
+}
+
+impl Kinetic {
+    pub(super) fn read(root: &Section<'_>) -> Outcome<Self> {
+        let Some(section) = root.section("kinetic", &["url", "company", "api_key", "auth"])? else {
+            return Err(root.missing("kinetic", "a section [kinetic] with url, company and api_key"));
+        };
+        Ok(Self {
+            url: section.text("url", "url = \"https://host/instance\"")?.to_owned(),
+            company: section.text("company", "company = \"EPIC06\"")?.to_owned(),
+            api_key: section.secret("api_key")?,
+            identity: Identity::read(&section)?,
+        })
+    }
+}
+
+impl Identity {
+    fn read(kinetic: &Section<'_>) -> Outcome<Self> {
+        const ALL: &[&str] = &["kind", "user", "password", "token_url", "client_id", "client_secret", "scope"];
+        let Some(any) = kinetic.section("auth", ALL)? else {
+            return Err(kinetic.missing("auth", "a section [kinetic.auth] with kind = \"basic\", user and password"));
+        };
+        match any.text("kind", "kind = \"basic\"")? {
+            kind @ ("basic" | "token_resource") => {
+                let basic = kind == "basic";
+                let section = only(kinetic, any, &["kind", "user", "password"])?;
+                let user = section.text("user", "user = \"NAME\"")?.to_owned();
+                let password = section.secret("password")?;
+                Ok(if basic { Self::Basic { user, password } } else { Self::TokenResource { user, password } })
+            }
+            "oauth2" => {
+                let section = only(kinetic, any, &["kind", "token_url", "client_id", "client_secret", "scope"])?;
+                Ok(Self::OAuth2 {
+                    token_url: section
+                        .text("token_url", "token_url = \"https://login…/oauth2/v2.0/token\"")?
+                        .to_owned(),
+                    client_id: section.text("client_id", "client_id = \"ID\"")?.to_owned(),
+                    client_secret: section.secret("client_secret")?,
+                    scope: section.optional_text("scope")?.map(str::to_owned),
+                })
+            }
+            other => Err(any
+                .bad("kind", &format!("'{other}' is no way to sign in to Kinetic"))
+                .next("use \"basic\", \"token_resource\" or \"oauth2\"")),
+        }
+    }
+}
+
+/// `[tableau]`
+#[derive(Debug)]
+pub(crate) struct Tableau {
+    /// Address of the server.
+    pub(crate) url: String,
+    /// Content URL of the site; empty is the default site.
+    pub(crate) site: String,
+    /// `[tableau.auth]`
+    pub(crate) sign_in: SignIn,
+}
+
+/// `[tableau.auth]`
+#[derive(Debug)]
+pub(crate) enum SignIn {
+    /// A personal access token.
+    Pat { name: String, secret: SecretRef },
+    /// A JSON web token that somebody else has made.
+    Jwt { token: SecretRef },
+    /// User and password.
+    Password { user: String, password: SecretRef },
+}
+
+impl Tableau {
+    pub(super) fn read(root: &Section<'_>) -> Outcome<Self> {
+        let Some(section) = root.section("tableau", &["url", "site", "auth"])? else {
+            return Err(root.missing("tableau", "a section [tableau] with url and site"));
+        };
+        // An empty site is a meaningful one, so it is read past the check that refuses empty texts.
+        let site = match section.value("site").map(|value| value.get_ref().as_str()) {
+            Some(Some("")) | None => "",
+            _ => section.text("site", "site = \"NAME\"")?,
+        };
+        Ok(Self {
+            url: section.text("url", "url = \"https://host\"")?.to_owned(),
+            site: site.to_owned(),
+            sign_in: SignIn::read(&section)?,
+        })
+    }
+}
+
+impl SignIn {
+    fn read(tableau: &Section<'_>) -> Outcome<Self> {
+        const ALL: &[&str] = &["kind", "name", "secret", "token", "user", "password"];
+        let Some(any) = tableau.section("auth", ALL)? else {
+            return Err(tableau.missing("auth", "a section [tableau.auth] with kind = \"pat\", name and secret"));
+        };
+        match any.text("kind", "kind = \"pat\"")? {
+            "pat" => {
+                let section = only(tableau, any, &["kind", "name", "secret"])?;
+                let name = section.text("name", "name = \"NAME OF THE TOKEN\"")?.to_owned();
+                Ok(Self::Pat { name, secret: section.secret("secret")? })
+            }
+            "jwt" => Ok(Self::Jwt { token: only(tableau, any, &["kind", "token"])?.secret("token")? }),
+            "password" => {
+                let section = only(tableau, any, &["kind", "user", "password"])?;
+                let user = section.text("user", "user = \"NAME\"")?.to_owned();
+                Ok(Self::Password { user, password: section.secret("password")? })
+            }
+            other => Err(any
+                .bad("kind", &format!("'{other}' is no way to sign in to Tableau"))
+                .next("use \"pat\", \"jwt\" or \"password\"")),
+        }
+    }
+}
+
+/// The same `auth` section, but with only the keys of its kind: a key of another kind is most likely a mistake.
+fn only<'a>(outer: &Section<'a>, any: Section<'a>, known: &'static [&'static str]) -> Outcome<Section<'a>> {
+    Ok(outer.section("auth", known)?.unwrap_or(any))
+}

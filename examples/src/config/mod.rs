@@ -1,0 +1,114 @@
+//! The configuration file: one TOML file, read strictly.
+//!
+//! Whatever is wrong with it is said with file, line, section and key, before anything is connected to.
+
+mod connection;
+mod dataset;
+mod document;
+mod nearest;
+mod secret;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+
+pub(crate) use self::connection::{Identity, Kinetic, SignIn, Tableau};
+pub(crate) use self::dataset::Dataset;
+use self::document::{Document, Section};
+pub(crate) use self::nearest::nearest;
+use crate::failure::{Failure, Outcome};
+
+const SECTIONS: &[&str] = &["kinetic", "tableau", "state", "engine", "dataset"];
+
+/// Where state, audit and fingerprints are kept unless the file says otherwise.
+const DEFAULT_STORE: &str = "sqlite:kinetic-tableau.db";
+
+/// Where loads are staged unless the file says otherwise. Not a temporary directory: a load that was sealed before a crash is
+/// published by the next run.
+const DEFAULT_SPOOL: &str = "kinetic-tableau-spool";
+
+/// Everything the file says.
+#[derive(Debug)]
+pub(crate) struct Config {
+    /// `[kinetic]`
+    pub(crate) kinetic: Kinetic,
+    /// `[tableau]`
+    pub(crate) tableau: Tableau,
+    /// `[state]`
+    pub(crate) store: StoreLocation,
+    /// `[engine] spool`
+    pub(crate) spool: PathBuf,
+    /// `[[dataset]]`, in the order of the file.
+    pub(crate) datasets: Vec<Dataset>,
+}
+
+/// Where state, audit and fingerprints are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum StoreLocation {
+    /// In one SQLite file.
+    Sqlite(PathBuf),
+    /// In this process only.
+    Memory,
+}
+
+impl Config {
+    /// Reads a file.
+    pub(crate) fn load(path: &Path) -> Outcome<Self> {
+        Self::of(&Document::read(path)?)
+    }
+
+    /// Reads a text as if it were a file at `path`.
+    #[cfg(test)]
+    pub(crate) fn of_text(path: &Path, text: &str) -> Outcome<Self> {
+        Self::of(&Document::of_text(path, text))
+    }
+
+    fn of(document: &Document) -> Outcome<Self> {
+        let table = document.parse()?;
+        let root = document.root(&table, SECTIONS)?;
+        let kinetic = Kinetic::read(&root)?;
+        let tableau = Tableau::read(&root)?;
+        let store = store(&root)?;
+        let spool = match root.section("engine", &["spool"])? {
+            Some(engine) => engine.optional_text("spool")?.unwrap_or(DEFAULT_SPOOL),
+            None => DEFAULT_SPOOL,
+        };
+        let datasets = dataset::read_all(&root)?;
+        Ok(Self { kinetic, tableau, store, spool: document.resolve(spool), datasets })
+    }
+
+    /// The datasets that were named, in the order of the file; all of them when none was.
+    pub(crate) fn named(&self, names: &[String]) -> Outcome<Vec<&Dataset>> {
+        for name in names {
+            if self.datasets.iter().all(|dataset| dataset.name() != name) {
+                let close = nearest(name, self.datasets.iter().map(Dataset::name)).unwrap_or_default();
+                return Err(Failure::usage(format!("there is no dataset '{name}' in the configuration"))
+                    .next(format!("the nearest name there is '{close}'")));
+            }
+        }
+        let wanted = |dataset: &&Dataset| names.is_empty() || names.iter().any(|name| name == dataset.name());
+        Ok(self.datasets.iter().filter(wanted).collect())
+    }
+}
+
+fn store(root: &Section<'_>) -> Outcome<StoreLocation> {
+    let section = root.section("state", &["store"])?;
+    let text = match &section {
+        Some(section) => section.optional_text("store")?.unwrap_or(DEFAULT_STORE),
+        None => DEFAULT_STORE,
+    };
+    if text == "memory" {
+        return Ok(StoreLocation::Memory);
+    }
+    if let Some(path) = text.strip_prefix("sqlite:").filter(|path| !path.is_empty()) {
+        return Ok(StoreLocation::Sqlite(root.document().resolve(path)));
+    }
+    let place = section.as_ref().unwrap_or(root);
+    // The address is not repeated: it may hold a password.
+    if text.starts_with("postgres:") || text.starts_with("postgresql:") {
+        return Err(place
+            .bad("store", "'postgres://…' is not built in this release")
+            .next("use \"sqlite:FILE\", which one process at a time can work with"));
+    }
+    Err(place.bad("store", "this is no store").next("use \"sqlite:FILE\" or \"memory\""))
+}

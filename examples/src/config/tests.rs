@@ -1,0 +1,290 @@
+//! Every way in which a configuration file can be wrong, and what is said about it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use kinetic_tableau_sync::{ColumnType, RefreshTarget, Resolution, Schedule, SourceObject, Track};
+
+use super::*;
+
+/// A value that must never be repeated, whatever is wrong with it.
+const CANARY: &str = "canary-7f3a";
+
+const HEAD: &str = r#"
+[kinetic]
+url = "https://erp.example.com/Kinetic"
+company = "EPIC06"
+api_key = { env = "KT_TEST_API_KEY" }
+[kinetic.auth]
+kind = "basic"
+user = "sync"
+password = { file = "secrets/password" }
+[tableau]
+url = "https://tableau.example.com"
+site = "finance"
+[tableau.auth]
+kind = "pat"
+name = "sync"
+secret = { env = "KT_TEST_PAT" }
+"#;
+
+const DATASET: &str = r#"
+[[dataset]]
+name = "vendors"
+service = "Erp.BO.VendorSvc"
+entity_set = "Vendors"
+select = ["VendorNum", "Name"]
+project = "Finance/AP"
+datasource = "Vendors"
+"#;
+
+fn load(text: &str) -> Outcome<Config> {
+    Config::of_text(Path::new("/etc/kt/sync.toml"), text)
+}
+
+fn whole(dataset: &str) -> String {
+    format!("{HEAD}{dataset}")
+}
+
+/// The complaint about a file, with its hint.
+fn complaint(text: &str) -> String {
+    let failure = load(text).expect_err("the file was taken");
+    assert_eq!(failure.exit(), crate::failure::Exit::Usage);
+    assert!(failure.message().starts_with("/etc/kt/sync.toml"), "{} does not name the file", failure.message());
+    let text = failure.render(true);
+    assert!(!text.contains(CANARY), "the value is repeated: {text}");
+    text
+}
+
+/// Replaces a line of a good file, and expects the complaint to hold these words and the line's number.
+fn after(from: &str, to: &str, words: &[&str]) {
+    let good = whole(DATASET);
+    assert_eq!(good.matches(from).count(), 1, "{from:?} is not there exactly once");
+    let bad = good.replace(from, to);
+    let text = complaint(&bad);
+    for word in words {
+        assert!(text.contains(word), "{text:?} does not say {word:?}");
+    }
+}
+
+#[test]
+fn the_shipped_example_is_read_in_full() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("kinetic-tableau.toml");
+    let config = Config::load(&path).unwrap();
+    let names: Vec<&str> = config.datasets.iter().map(Dataset::name).collect();
+    assert_eq!(names, ["vendors", "ap_invoices", "purchase_orders", "vendor_spend"]);
+    let [vendors, invoices, orders, spend] = config.datasets.as_slice() else { panic!("four datasets") };
+    assert_eq!(vendors.spec.track, Track::revision());
+    assert_eq!(vendors.schedule, Schedule::Every(Duration::from_mins(15)));
+    assert_eq!(invoices.spec.types["InvoiceAmt"], ColumnType::Decimal { precision: 18, scale: 3 });
+    assert_eq!(
+        invoices.spec.refresh,
+        [RefreshTarget::Workbook { project: "Finance".to_owned(), name: "Payables overview".to_owned() }]
+    );
+    assert_eq!(orders.spec.track, Track::timestamp("ChangeDate", Resolution::Second));
+    assert_eq!(orders.schedule.to_string(), "0 6 * * 1-5");
+    assert!(
+        matches!(&spend.spec.source, SourceObject::Baq { id, parameters } if id == "KT-VendorSpend" && parameters.len() == 1)
+    );
+    assert_eq!(spend.schedule, Schedule::Manual);
+    assert!(matches!(&config.store, StoreLocation::Sqlite(file) if file.ends_with("kinetic-tableau.db")));
+}
+
+#[test]
+fn defaults_are_those_of_the_engine_and_paths_start_at_the_file() {
+    let config = load(&whole(DATASET)).unwrap();
+    assert_eq!(config.store, StoreLocation::Sqlite("/etc/kt/kinetic-tableau.db".into()));
+    assert_eq!(config.spool, Path::new("/etc/kt/kinetic-tableau-spool"));
+    let spec = &config.datasets[0].spec;
+    assert_eq!(spec.page_size, 5_000);
+    assert!(spec.key.is_empty() && spec.refresh.is_empty() && spec.filter.is_none());
+    let memory = whole(DATASET).replace("[tableau]", "[state]\nstore = \"memory\"\n[tableau]");
+    assert_eq!(load(&memory).unwrap().store, StoreLocation::Memory);
+}
+
+#[test]
+fn an_unknown_key_is_named_with_line_section_and_nearest_known_key() {
+    after(
+        "entity_set =",
+        "entityset =",
+        &["sync.toml:21:", "unknown key 'entityset'", "[[dataset]] 'vendors'", "'entity_set'"],
+    );
+    after("company =", "compny =", &["'compny' in [kinetic]", "'company'"]);
+    after("user =", "usr =", &["'usr' in [kinetic.auth]", "'user'"]);
+    after("[tableau.auth]", "[tableau.auht]", &["'auht' in [tableau]", "'auth'"]);
+    after("[[dataset]]", "[[datasets]]", &["unknown key 'datasets' at the top of the file", "'dataset'"]);
+    after("env = \"KT_TEST_PAT\"", "envv = \"KT_TEST_PAT\"", &["'envv' in [tableau.auth.secret]", "'env'"]);
+}
+
+#[test]
+fn a_key_of_another_kind_of_sign_in_is_unknown() {
+    after("kind = \"basic\"", "kind = \"basic\"\nscope = \"x\"", &["unknown key 'scope' in [kinetic.auth]"]);
+    after("kind = \"pat\"", "kind = \"pat\"\ntoken = { env = \"X\" }", &["unknown key 'token' in [tableau.auth]"]);
+}
+
+#[test]
+fn a_missing_key_is_named_with_its_section_and_an_example() {
+    after("company = \"EPIC06\"", "", &["[kinetic] has no 'company'", "next: add company = "]);
+    after("name = \"sync\"\nsecret", "secret", &["[tableau.auth] has no 'name'"]);
+    after("secret = { env = \"KT_TEST_PAT\" }", "", &["[tableau.auth] has no 'secret'", "env"]);
+    after("datasource = \"Vendors\"", "", &["[[dataset]] 'vendors' has no 'datasource'"]);
+    after("name = \"vendors\"", "", &["[[dataset]] number 1 has no 'name'"]);
+    after("select = [\"VendorNum\", \"Name\"]", "", &["has no 'select'"]);
+    after("entity_set = \"Vendors\"", "", &["has no 'entity_set'"]);
+    after("service = \"Erp.BO.VendorSvc\"", "", &["has no 'service'"]);
+    after("service = \"Erp.BO.VendorSvc\"\nentity_set = \"Vendors\"", "", &["does not say what to read", "baq"]);
+    assert!(complaint("").contains("the file has no 'kinetic'"));
+    assert!(complaint(HEAD).contains("the file has no 'dataset'"));
+}
+
+#[test]
+fn a_value_of_the_wrong_type_is_named_with_what_is_expected() {
+    after(
+        "company = \"EPIC06\"",
+        "company = 6",
+        &["sync.toml:4:", "[kinetic] company", "a text is expected here, not a whole number"],
+    );
+    after(
+        "select = [\"VendorNum\", \"Name\"]",
+        "select = \"*\"",
+        &["select: a list of texts is expected here, not a text"],
+    );
+    after("[\"VendorNum\", \"Name\"]", "[1]", &["a list of texts"]);
+    after(
+        "datasource = \"Vendors\"",
+        "datasource = \"Vendors\"\npage_size = \"many\"",
+        &["page_size: a number of rows"],
+    );
+    after("datasource = \"Vendors\"", "datasource = \"Vendors\"\ntypes = [1]", &["types: a section is expected"]);
+    after("url = \"https://erp.example.com/Kinetic\"", "url = \"\"", &["[kinetic] url", "empty"]);
+}
+
+#[test]
+fn a_secret_in_the_file_is_refused_and_not_repeated() {
+    after(
+        "{ env = \"KT_TEST_API_KEY\" }",
+        &format!("\"{CANARY}\""),
+        &["[kinetic] api_key", "never written into this file", "env"],
+    );
+    after("{ file = \"secrets/password\" }", &format!("\"{CANARY}\""), &["[kinetic.auth] password", "never written"]);
+    after("{ env = \"KT_TEST_PAT\" }", &format!("[\"{CANARY}\"]"), &["[tableau.auth] secret", "never written"]);
+    after("{ env = \"KT_TEST_PAT\" }", "{ }", &["exactly one of 'env' and 'file'"]);
+    after("{ env = \"KT_TEST_PAT\" }", "{ env = \"A\", file = \"B\" }", &["exactly one of 'env' and 'file'"]);
+    // Not even when the file is no TOML at all.
+    after("{ env = \"KT_TEST_PAT\" }", CANARY, &["sync.toml:16:", "not valid TOML"]);
+    after("{ env = \"KT_TEST_PAT\" }", &format!("\"{CANARY}"), &["sync.toml:16:", "not valid TOML"]);
+}
+
+#[test]
+fn a_secret_that_is_not_where_the_reference_points_is_named_by_its_reference() {
+    let config = load(&whole(DATASET)).unwrap();
+    let failure = config.kinetic.api_key.resolve().unwrap_err();
+    assert!(failure.message().contains("[kinetic] api_key") && failure.message().contains("KT_TEST_API_KEY"));
+    let Identity::Basic { password, .. } = &config.kinetic.identity else { panic!("basic") };
+    let failure = password.resolve().unwrap_err();
+    assert!(failure.message().contains("[kinetic.auth] password"), "{}", failure.message());
+    assert!(failure.message().contains("/etc/kt/secrets/password"), "{}", failure.message());
+}
+
+#[test]
+fn a_secret_file_loses_only_its_last_line_break() {
+    use secrecy::ExposeSecret as _;
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("key"), " with spaces \r\n").unwrap();
+    std::fs::write(directory.path().join("empty"), "\n").unwrap();
+    let text = whole(DATASET)
+        .replace("{ env = \"KT_TEST_API_KEY\" }", "{ file = \"key\" }")
+        .replace("{ env = \"KT_TEST_PAT\" }", "{ file = \"empty\" }");
+    let config = Config::of_text(&directory.path().join("sync.toml"), &text).unwrap();
+    assert_eq!(config.kinetic.api_key.resolve().unwrap().expose_secret(), " with spaces ");
+    let SignIn::Pat { secret, .. } = &config.tableau.sign_in else { panic!("pat") };
+    assert!(secret.resolve().unwrap_err().message().contains("is empty"));
+}
+
+#[test]
+fn what_is_not_built_yet_is_refused_by_name() {
+    let postgres = format!("[state]\nstore = \"postgres://user:{CANARY}@host/db\"\n[tableau]");
+    after("[tableau]", &postgres, &["[state] store", "'postgres://…' is not built in this release", "sqlite:FILE"]);
+    after(
+        "datasource = \"Vendors\"",
+        "datasource = \"Vendors\"\ndeliver = \"postgres\"",
+        &["deliver: 'postgres' is not built"],
+    );
+    after(
+        "datasource = \"Vendors\"",
+        "datasource = \"Vendors\"\ntrack = \"snapshot\"",
+        &["track: 'snapshot' is not built"],
+    );
+}
+
+#[test]
+fn bad_values_are_named_with_what_would_do() {
+    for (extra, words) in [
+        ("deliver = \"hypre\"", ["deliver: 'hypre'", "'hyper'"]),
+        ("track = \"revison\"", ["track: 'revison'", "\"revision\""]),
+        ("track = { timestamp = \"ChangeDate\" }", ["track has no 'resolution'", "\"second\""]),
+        ("track = { timestamp = \"C\", resolution = \"hour\" }", ["resolution: 'hour'", "\"day\""]),
+        ("track = { timestamp = \"C\", resolution = \"day\", overlap = \"2h\" }", ["overlap", "whole days"]),
+        ("track = { timestamp = \"C\", resolution = \"second\", overlap = \"2\" }", ["overlap: '2'", "15m"]),
+        ("track = { timestamp = \"C\", revision = \"R\" }", ["track: exactly one", "timestamp"]),
+        ("track = { revision = \"R\", resolution = \"day\" }", ["resolution", "remove"]),
+        ("track = { revision = \"R\", overlap = -1 }", ["overlap", "a number of revisions"]),
+        ("schedule = \"sometimes\"", ["schedule: 'sometimes'", "every 15m"]),
+        ("schedule = \"61 * * * *\"", ["schedule: '61 * * * *'", "cron"]),
+        ("types = { Amount = \"money\" }", ["types Amount: 'money'", "decimal(precision,scale)"]),
+        ("page_size = 0", ["page_size", "5000"]),
+        ("dimensions = [\"A\", \"A\"]", ["dimensions: 'A' is listed twice", "remove"]),
+        ("refresh = [{ project = \"P\" }]", ["refresh number 1", "exactly one of"]),
+        ("refresh = [{ task = \"1\", project = \"P\" }]", ["refresh number 1 project", "task"]),
+        ("refresh = [{ task = \"1\" }, { task = \"1\" }]", ["refresh number 2", "listed twice"]),
+        ("refresh = { task = \"1\" }", ["refresh", "a list of sections"]),
+        ("parameters = { A = \"1\" }", ["parameters: only a BAQ", "filter"]),
+        ("baq = \"X\"", ["baq: a dataset reads either", "remove 'baq'"]),
+    ] {
+        after("datasource = \"Vendors\"", &format!("datasource = \"Vendors\"\n{extra}"), &words);
+    }
+    after("project = \"Finance/AP\"", "project = \"Finance//AP\"", &["project: ", "empty part"]);
+    after("name = \"vendors\"", "name = \"../vendors\"", &["name: a dataset's name is"]);
+    after("kind = \"basic\"", "kind = \"bsic\"", &["[kinetic.auth] kind: 'bsic'", "token_resource"]);
+    after("kind = \"pat\"", "kind = \"token\"", &["[tableau.auth] kind: 'token'", "\"pat\""]);
+    after("[tableau]", "[state]\nstore = \"redis:x\"\n[tableau]", &["[state] store", "sqlite:FILE"]);
+}
+
+#[test]
+fn a_baq_needs_a_key_and_a_way_to_find_changes() {
+    let baq = DATASET.replace("service = \"Erp.BO.VendorSvc\"\nentity_set = \"Vendors\"", "baq = \"KT-Spend\"");
+    assert!(complaint(&whole(&baq)).contains("'vendors' has no 'key'"));
+    let keyed = baq.replace("project =", "key = [\"Vendor_VendorNum\"]\nproject =");
+    assert!(complaint(&whole(&keyed)).contains("'vendors' has no 'track'"));
+    let tracked =
+        keyed.replace("project =", "track = { timestamp = \"U\", resolution = \"day\", overlap = \"3d\" }\nproject =");
+    let config = load(&whole(&tracked)).unwrap();
+    assert_eq!(
+        config.datasets[0].spec.track,
+        Track::Timestamp { column: "U".to_owned(), resolution: Resolution::Day, overlap: Duration::from_hours(72) }
+    );
+}
+
+#[test]
+fn two_datasets_share_neither_name_nor_target() {
+    let twice = whole(&format!("{DATASET}{}", DATASET.replace("datasource = \"Vendors\"", "datasource = \"Others\"")));
+    assert!(complaint(&twice).contains("two datasets named 'vendors'"));
+    let target = DATASET.replace("name = \"vendors\"", "name = \"other\"").replace("\"Finance/AP\"", "\"finance/ap\"");
+    assert!(complaint(&whole(&format!("{DATASET}{target}"))).contains("is the target of dataset 'vendors' already"));
+}
+
+#[test]
+fn datasets_are_named_on_the_command_line_and_the_nearest_is_offered() {
+    let config = load(&whole(DATASET)).unwrap();
+    assert_eq!(config.named(&[]).unwrap().len(), 1);
+    assert_eq!(config.named(&["vendors".to_owned()]).unwrap().len(), 1);
+    let failure = config.named(&["vendor".to_owned()]).unwrap_err();
+    assert!(failure.message().contains("'vendor'") && failure.hint().unwrap().contains("'vendors'"));
+}
+
+#[test]
+fn a_file_that_is_not_there_is_said_so() {
+    let failure = Config::load(Path::new("/nowhere/kinetic-tableau.toml")).unwrap_err();
+    assert!(failure.message().contains("/nowhere/kinetic-tableau.toml"));
+    assert!(failure.hint().unwrap().contains("--config"));
+}

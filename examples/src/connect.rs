@@ -1,0 +1,161 @@
+//! From the configuration to the two clients, the store and the syncer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kinetic_tableau_sync::hyper::EngineLocation;
+use kinetic_tableau_sync::store::{MemoryStore, SqliteStore};
+use kinetic_tableau_sync::{
+    AuditStore, Destination, HyperOptions, KineticSource, Progress, Source, StateStore, Syncer, SyncerBuilder,
+    TableauDestination,
+};
+use secrecy::ExposeSecret as _;
+
+use crate::config::{self, Config, Identity, SignIn, StoreLocation};
+use crate::failure::{Failure, Outcome};
+
+/// How long signing out may hold up the end of the process.
+const GOODBYE: Duration = Duration::from_secs(5);
+
+/// A client of Kinetic. Nothing is sent.
+pub(crate) fn kinetic(settings: &config::Kinetic) -> Outcome<epicor_kinetic::Client> {
+    let builder = epicor_kinetic::Client::builder(&settings.url)
+        .company(&settings.company)
+        .api_key(settings.api_key.resolve()?.expose_secret());
+    let builder = match &settings.identity {
+        Identity::Basic { user, password } => builder.basic(user, password.resolve()?.expose_secret()),
+        Identity::TokenResource { user, password } => builder.token_resource(user, password.resolve()?.expose_secret()),
+        Identity::OAuth2 { token_url, client_id, client_secret, scope } => {
+            let secret = client_secret.resolve()?;
+            let oauth2 = epicor_kinetic::OAuth2::client_credentials(token_url, client_id, secret.expose_secret());
+            builder.oauth2(match scope {
+                Some(scope) => oauth2.scope(scope),
+                None => oauth2,
+            })
+        }
+    };
+    builder.build().map_err(|error| Failure::from(error).within("[kinetic]").into_usage())
+}
+
+/// A client of Tableau. Nothing is sent.
+pub(crate) fn tableau(settings: &config::Tableau) -> Outcome<tableau_rest::Client> {
+    let builder = tableau_rest::Client::builder(&settings.url).site(&settings.site);
+    let builder = match &settings.sign_in {
+        SignIn::Pat { name, secret } => builder.personal_access_token(name, secret.resolve()?.expose_secret()),
+        SignIn::Jwt { token } => builder.jwt(token.resolve()?.expose_secret()),
+        SignIn::Password { user, password } => builder.password(user, password.resolve()?.expose_secret()),
+    };
+    builder.build().map_err(|error| Failure::from(error).within("[tableau]").into_usage())
+}
+
+/// A failure of Kinetic, with the address that was asked.
+pub(crate) fn at_kinetic(client: &epicor_kinetic::Client, error: epicor_kinetic::Error) -> Failure {
+    Failure::from(error).within(&format!("Kinetic at {}", client.root()))
+}
+
+/// A failure of Tableau, with the address that was asked.
+pub(crate) fn at_tableau(client: &tableau_rest::Client, error: tableau_rest::Error) -> Failure {
+    Failure::from(error).within(&format!("Tableau at {}", client.server_url()))
+}
+
+/// Where rows are staged and published.
+pub(crate) fn destination(
+    config: &Config,
+    tableau: &tableau_rest::Client,
+    engine: EngineLocation,
+) -> TableauDestination {
+    TableauDestination::new(tableau.clone(), HyperOptions { spool: config.spool.clone(), engine })
+}
+
+/// State, audit and fingerprints in one store.
+#[derive(Debug)]
+pub(crate) enum Store {
+    Sqlite(Arc<SqliteStore>),
+    Memory(Arc<MemoryStore>),
+}
+
+impl Store {
+    pub(crate) fn open(location: &StoreLocation) -> Outcome<Self> {
+        Ok(match location {
+            StoreLocation::Sqlite(path) => Self::Sqlite(Arc::new(SqliteStore::open(path)?)),
+            StoreLocation::Memory => Self::Memory(Arc::new(MemoryStore::new())),
+        })
+    }
+
+    /// A store that others may be writing meanwhile; none when nothing has ever been written.
+    pub(crate) fn open_for_reading(location: &StoreLocation) -> Outcome<Option<Self>> {
+        match location {
+            StoreLocation::Sqlite(path) if path.exists() => {
+                Ok(Some(Self::Sqlite(Arc::new(SqliteStore::open_read_only(path)?))))
+            }
+            StoreLocation::Sqlite(_) => Ok(None),
+            StoreLocation::Memory => {
+                Err(Failure::usage("[state] store is \"memory\": it ends with the process that synced")
+                    .next("use store = \"sqlite:FILE\" to look at state and audit later"))
+            }
+        }
+    }
+
+    pub(crate) fn state(&self) -> Arc<dyn StateStore> {
+        match self {
+            Self::Sqlite(store) => Arc::clone(store) as _,
+            Self::Memory(store) => Arc::clone(store) as _,
+        }
+    }
+
+    pub(crate) fn audit(&self) -> Arc<dyn AuditStore> {
+        match self {
+            Self::Sqlite(store) => Arc::clone(store) as _,
+            Self::Memory(store) => Arc::clone(store) as _,
+        }
+    }
+
+    fn syncer(&self, source: Arc<dyn Source>, destination: Arc<dyn Destination>) -> SyncerBuilder {
+        match self {
+            Self::Sqlite(store) => Syncer::builder(source, destination, Arc::clone(store)),
+            Self::Memory(store) => Syncer::builder(source, destination, Arc::clone(store)),
+        }
+    }
+}
+
+/// Everything a sync needs, connected.
+#[derive(Debug)]
+pub(crate) struct Session {
+    tableau: tableau_rest::Client,
+    store: Store,
+    syncer: Syncer,
+}
+
+impl Session {
+    /// Connects. What would fail for every dataset alike is tried here once, so that it is said once.
+    pub(crate) async fn open(config: &Config, progress: Arc<dyn Progress>) -> Outcome<Self> {
+        let kinetic = kinetic(&config.kinetic)?;
+        let tableau = tableau(&config.tableau)?;
+        let engine = EngineLocation::find()?;
+        let store = Store::open(&config.store)?;
+        kinetic.ping().await.map_err(|error| at_kinetic(&kinetic, error))?;
+        tableau.sign_in().await.map_err(|error| at_tableau(&tableau, error))?;
+        let destination = destination(config, &tableau, engine);
+        let syncer =
+            store.syncer(Arc::new(KineticSource::new(kinetic)), Arc::new(destination)).progress(progress).build();
+        Ok(Self { tableau, store, syncer })
+    }
+
+    pub(crate) fn syncer(&self) -> &Syncer {
+        &self.syncer
+    }
+
+    pub(crate) fn state(&self) -> Arc<dyn StateStore> {
+        self.store.state()
+    }
+
+    /// Signs out. A session that cannot be ended lapses by itself.
+    pub(crate) async fn close(self) {
+        sign_out(&self.tableau).await;
+    }
+}
+
+/// Signs out, but does not wait for ever.
+pub(crate) async fn sign_out(tableau: &tableau_rest::Client) {
+    let _ = tokio::time::timeout(GOODBYE, tableau.sign_out()).await;
+}

@@ -1,0 +1,272 @@
+//! What the operator sees: results on standard output, failures on standard error, progress as bars or lines.
+
+use std::collections::HashMap;
+use std::fmt::Display;
+use std::io::{IsTerminal as _, Write as _};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use kinetic_tableau_sync::{DatasetId, LoadKind, Progress, ProgressEvent, RefreshOutcome, RefreshReport, RunSummary};
+
+use crate::failure::{Failure, one_line};
+
+/// Rows between two lines of plain progress.
+const LINE_EVERY: u64 = 100_000;
+
+/// Prints a line of the result. A reader that has gone away (`| head`) is no failure.
+pub(crate) fn say(line: impl Display) {
+    let _ = writeln!(std::io::stdout().lock(), "{line}");
+}
+
+/// Prints a remark that is no result, and so must not disturb one.
+pub(crate) fn note(line: impl Display) {
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
+}
+
+/// Prints a value as JSON, the only thing on standard output.
+pub(crate) fn say_json(value: &impl serde::Serialize) {
+    match serde_json::to_string_pretty(value) {
+        Ok(text) => say(text),
+        Err(error) => complain(&Failure::new(format!("the result cannot be written as JSON: {error}")), false),
+    }
+}
+
+/// Prints a failure.
+pub(crate) fn complain(failure: &Failure, verbose: bool) {
+    let _ = write!(std::io::stderr().lock(), "{}", failure.render(verbose));
+}
+
+/// Shows runs while they go on.
+#[derive(Debug)]
+pub(crate) struct Reporter {
+    shape: Shape,
+    runs: Mutex<HashMap<DatasetId, Run>>,
+}
+
+#[derive(Debug)]
+enum Shape {
+    /// On a terminal.
+    Bars(MultiProgress),
+    /// Everywhere else.
+    Lines {
+        /// Only what takes long: pages read, and refreshes.
+        brief: bool,
+    },
+    /// When only JSON may be printed.
+    Silent,
+}
+
+#[derive(Debug, Default)]
+struct Run {
+    bar: Option<ProgressBar>,
+    lines: u64,
+}
+
+impl Reporter {
+    /// Bars on a terminal, else lines; nothing when the result is JSON.
+    pub(crate) fn new(json: bool) -> Self {
+        let shape = if json {
+            Shape::Silent
+        } else if std::io::stderr().is_terminal() {
+            Shape::Bars(MultiProgress::new())
+        } else {
+            Shape::Lines { brief: false }
+        };
+        Self { shape, runs: Mutex::default() }
+    }
+
+    /// Says less where it says lines: for a caller that sums up each run itself.
+    pub(crate) fn brief(mut self) -> Self {
+        if let Shape::Lines { brief } = &mut self.shape {
+            *brief = true;
+        }
+        self
+    }
+}
+
+impl Progress for Reporter {
+    fn report(&self, dataset: &DatasetId, event: &ProgressEvent) {
+        let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
+        match &self.shape {
+            Shape::Silent => {}
+            Shape::Bars(bars) => {
+                let bar =
+                    runs.entry(dataset.clone()).or_default().bar.get_or_insert_with(|| bars.add(spinner(dataset)));
+                if matches!(event, ProgressEvent::Ended) {
+                    bar.finish_and_clear();
+                    runs.remove(dataset);
+                } else if let Some(text) = describe(event) {
+                    if let ProgressEvent::Read { rows } = event {
+                        bar.set_position(*rows);
+                    }
+                    bar.set_message(text);
+                }
+            }
+            Shape::Lines { brief } => {
+                let run = runs.entry(dataset.clone()).or_default();
+                match event {
+                    ProgressEvent::Read { rows } if rows / LINE_EVERY == run.lines => {}
+                    ProgressEvent::Ended => drop(runs.remove(dataset)),
+                    ProgressEvent::Started { .. }
+                    | ProgressEvent::Staged { .. }
+                    | ProgressEvent::Publishing
+                    | ProgressEvent::Landed { .. }
+                        if *brief => {}
+                    _ => {
+                        if let ProgressEvent::Read { rows } = event {
+                            run.lines = rows / LINE_EVERY;
+                        }
+                        if let Some(text) = describe(event) {
+                            say(format_args!("{dataset}: {text}"));
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn spinner(dataset: &DatasetId) -> ProgressBar {
+    let bar = ProgressBar::new_spinner().with_prefix(dataset.to_string());
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix:<20} {msg} {elapsed:>6}") {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(120));
+    bar
+}
+
+fn describe(event: &ProgressEvent) -> Option<String> {
+    Some(match event {
+        ProgressEvent::Resumed { run } => format!("delivering what run {run} had left"),
+        ProgressEvent::Started { kind } => format!("{} begins", kind_name(*kind)),
+        ProgressEvent::Read { rows } => format!("{} rows read", grouped(*rows)),
+        ProgressEvent::Staged { rows, bytes } => format!("{} rows staged ({})", grouped(*rows), size(*bytes)),
+        ProgressEvent::Publishing => "publishing".to_owned(),
+        ProgressEvent::Landed { rows } => format!("{} rows landed", grouped(*rows)),
+        ProgressEvent::Refreshing { target } => format!("refreshing {target}"),
+        ProgressEvent::Refreshed { report } => refreshed(report),
+        _ => return None,
+    })
+}
+
+/// One line about a refresh.
+pub(crate) fn refreshed(report: &RefreshReport) -> String {
+    let end = match &report.outcome {
+        RefreshOutcome::Succeeded => "refreshed".to_owned(),
+        RefreshOutcome::AlreadyQueued => "was queued for a refresh already".to_owned(),
+        RefreshOutcome::NoUpstream => "has no upstream, nothing to refresh".to_owned(),
+        RefreshOutcome::Failed(why) => format!("refresh failed: {}", one_line(why)),
+        RefreshOutcome::Unknown(why) => format!("the end of the refresh is not known: {}", one_line(why)),
+        _ => "ended in an unknown way".to_owned(),
+    };
+    match &report.job_id {
+        Some(job) => format!("{} {end} (job {job})", report.target),
+        None => format!("{} {end}", report.target),
+    }
+}
+
+/// One line about a run that ended well.
+pub(crate) fn summary(dataset: &str, run: &RunSummary) -> String {
+    let kind = run.kind.map_or("nothing to do", kind_name);
+    let counts = &run.counts;
+    format!(
+        "{dataset}: {kind}, {} read: {} new, {} changed, {} unchanged, {} superseded; {} rows in Tableau, {}",
+        grouped(counts.read),
+        grouped(counts.inserted),
+        grouped(counts.updated),
+        grouped(counts.unchanged),
+        grouped(counts.superseded),
+        grouped(run.landed_rows),
+        seconds(run)
+    )
+}
+
+/// How long a run took.
+pub(crate) fn seconds(run: &RunSummary) -> String {
+    let took = (run.ended - run.started).to_std().unwrap_or_default();
+    format!("{:.1} s", took.as_secs_f64())
+}
+
+pub(crate) fn kind_name(kind: LoadKind) -> &'static str {
+    match kind {
+        LoadKind::Full => "full load",
+        LoadKind::Delta => "delta",
+    }
+}
+
+/// A number with its digits in groups of three.
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+fn size(bytes: u64) -> String {
+    if bytes < 1_000_000 {
+        return format!("{} kB", bytes.div_ceil(1_000));
+    }
+    format!("{}.{} MB", bytes / 1_000_000, bytes % 1_000_000 / 100_000)
+}
+
+/// Rows of a table, in columns that are as wide as they need to be.
+#[derive(Debug)]
+pub(crate) struct Table {
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    pub(crate) fn new<const N: usize>(titles: [&str; N]) -> Self {
+        Self { rows: vec![titles.map(str::to_owned).to_vec()] }
+    }
+
+    pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
+        self.rows.push(cells.into());
+    }
+}
+
+impl Display for Table {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let columns = self.rows.first().map_or(0, Vec::len);
+        let width = |at: usize| {
+            self.rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count()).max().unwrap_or_default()
+        };
+        let widths: Vec<usize> = (0..columns).map(width).collect();
+        for (nth, row) in self.rows.iter().enumerate() {
+            if nth > 0 {
+                writeln!(f)?;
+            }
+            let line: Vec<String> =
+                row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}", width = *width)).collect();
+            f.write_str(line.join("  ").trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_sizes_are_written_for_people() {
+        for (number, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
+            assert_eq!(grouped(number), text);
+        }
+        assert_eq!((size(1), size(999_001), size(1_250_000)), ("1 kB".into(), "1000 kB".into(), "1.2 MB".into()));
+    }
+
+    #[test]
+    fn a_table_has_straight_columns() {
+        let mut table = Table::new(["a", "b"]);
+        table.row(["lång".to_owned(), String::new()]);
+        table.row(["x".to_owned(), "y".to_owned()]);
+        assert_eq!(table.to_string(), "a     b\nlång\nx     y");
+    }
+}

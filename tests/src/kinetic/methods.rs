@@ -1,0 +1,260 @@
+//! Business-object methods: the few that integrations live on, with the envelopes of the real ones.
+
+use serde_json::{Map, Value as Json, json};
+
+use super::Switches;
+use super::answer::{Answer, Failure, ok};
+use super::database::{Database, Refusal};
+use super::table::{Table, set};
+use super::value::Value;
+
+/// The methods that a service lists.
+pub(crate) fn names(service: &str) -> Vec<&'static str> {
+    let mut names = vec!["GetByID", "GetRows", "GetList", "Update", "UpdateExt", "DeleteByID"];
+    names.extend(match service {
+        "Erp.BO.VendorSvc" => &["GetNewVendor"][..],
+        "Erp.BO.APInvoiceSvc" => &["GetNewAPInvHedInvoice", "GetNewAPInvDtlMiscellaneous", "UpdateMaster"][..],
+        "Erp.BO.POSvc" => &["GetNewPOHeader", "GetNewPODetail"][..],
+        "Erp.BO.APInvGrpSvc" => &["GetNewAPInvGrpNoLock", "UnlockGroup"][..],
+        _ => &[][..],
+    });
+    names
+}
+
+/// Calls a method; none when the service has no such one.
+pub(crate) fn call(
+    database: &mut Database,
+    switches: &Switches,
+    service: &str,
+    method: &str,
+    body: &Json,
+) -> Option<Answer> {
+    if !names(service).contains(&method) {
+        return None;
+    }
+    let sets: Vec<String> = database
+        .tables()
+        .iter()
+        .filter(|table| table.definition.service == service)
+        .map(|table| table.definition.set.clone())
+        .collect();
+    let service = Service { sets, switches };
+    Some(match method {
+        "GetByID" => service.get_by_id(database, body),
+        "GetRows" | "GetList" => service.get_rows(database),
+        "DeleteByID" => service.delete_by_id(database, body),
+        "UnlockGroup" => Ok(ok(&json!({}))),
+        "Update" => service.update(database, body).map(|ds| ok(&json!({"parameters": {"ds": ds}}))),
+        "UpdateExt" => Ok(service.update_ext(database, body)),
+        "UpdateMaster" => service.update_master(database, body),
+        fresh => service.get_new(database, fresh, body),
+    })
+}
+
+struct Service<'a> {
+    /// The service's sets, the main one first.
+    sets: Vec<String>,
+    switches: &'a Switches,
+}
+
+impl Service<'_> {
+    fn main<'d>(&self, database: &'d Database) -> Result<&'d Table, Failure> {
+        self.sets.first().and_then(|set| database.table(set)).ok_or_else(|| Failure::unknown("the service"))
+    }
+
+    fn json(&self, table: &Table, row: &[Value]) -> Json {
+        let members = table.definition.columns.iter().zip(row).map(|(column, value)| {
+            let mut text = String::new();
+            value.write_json(&mut text, self.switches.date_form);
+            (column.name.clone(), serde_json::from_str(&text).unwrap_or(Json::Null))
+        });
+        let mut members: Map<String, Json> = members.collect();
+        members.insert("RowMod".to_owned(), "".into());
+        Json::Object(members)
+    }
+
+    /// The key that a call's parameters name, in whatever case they are written.
+    fn key(&self, table: &Table, body: &Json) -> Result<String, Failure> {
+        let members = body.as_object().ok_or_else(|| Failure::business("Parameters are missing."))?;
+        let mut parts = vec![super::COMPANY.to_owned()];
+        for name in table.definition.key.iter().skip(1) {
+            let plain = name.trim_end_matches('1').to_lowercase();
+            let given = members.iter().find(|(given, _)| {
+                let given = given.to_lowercase();
+                given == plain || given == name.to_lowercase()
+            });
+            let (_, value) =
+                given.ok_or_else(|| Failure::business(format!("Parameter {name} not found in input object")))?;
+            parts.push(value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+        }
+        Ok(parts.join("\u{1f}"))
+    }
+
+    fn get_by_id(&self, database: &Database, body: &Json) -> Answer {
+        let table = self.main(database)?;
+        let key = self.key(table, body)?;
+        let row = table.find(&key).and_then(|at| table.values(at)).ok_or_else(Failure::record_not_found)?;
+        let mut tableset = Map::new();
+        tableset.insert(table.definition.table.clone(), Json::Array(vec![self.json(table, row)]));
+        for (set, pairs) in &table.definition.children {
+            let Some(children) = database.table(set) else { continue };
+            let pairs: Vec<(usize, usize)> = pairs
+                .iter()
+                .filter_map(|(ours, its)| Some((table.definition.at(ours)?, children.definition.at(its)?)))
+                .collect();
+            let rows = children
+                .all()
+                .filter(|(_, child)| pairs.iter().all(|(ours, its)| row.get(*ours) == child.get(*its)))
+                .map(|(_, child)| self.json(children, child))
+                .collect();
+            tableset.insert(children.definition.table.clone(), Json::Array(rows));
+        }
+        Ok(ok(&json!({"returnObj": tableset})))
+    }
+
+    fn get_rows(&self, database: &Database) -> Answer {
+        let table = self.main(database)?;
+        let rows: Vec<Json> = table.all().take(100).map(|(_, row)| self.json(table, row)).collect();
+        let more = table.len() > rows.len();
+        let mut tableset = Map::new();
+        tableset.insert(table.definition.table.clone(), Json::Array(rows));
+        Ok(ok(&json!({"returnObj": tableset, "parameters": {"morePages": more}})))
+    }
+
+    fn delete_by_id(&self, database: &mut Database, body: &Json) -> Answer {
+        let table = self.main(database)?;
+        let (key, set) = (self.key(table, body)?, table.definition.set.clone());
+        if database.remove(&set, &key) { Ok(ok(&json!({}))) } else { Err(Failure::record_not_found()) }
+    }
+
+    /// A blank row beside those that were sent, marked as new.
+    fn get_new(&self, database: &Database, method: &str, body: &Json) -> Answer {
+        let set = match method {
+            "GetNewAPInvDtlMiscellaneous" => "APInvDtls",
+            "GetNewPODetail" => "PODetails",
+            _ => self.sets.first().map_or("", String::as_str),
+        };
+        let table = database.table(set).ok_or_else(|| Failure::unknown(method))?;
+        let mut row = self.json(table, &table.blank());
+        if let Some(members) = row.as_object_mut() {
+            members.insert("RowMod".to_owned(), "A".into());
+            members.insert("Company".to_owned(), super::COMPANY.into());
+            let given = [
+                ("cGroupID", "GroupID"),
+                ("iVendorNum", "VendorNum"),
+                ("cInvoiceNum", "InvoiceNum"),
+                ("poNUM", "PONUM"),
+            ];
+            for (parameter, column) in given {
+                if let (Some(value), true) = (body.get(parameter), members.contains_key(column)) {
+                    members.insert(column.to_owned(), value.clone());
+                }
+            }
+        }
+        let mut ds = body.get("ds").cloned().unwrap_or_else(|| json!({}));
+        if let Some(rows) = ds.as_object_mut().map(|ds| ds.entry(table.definition.table.clone()).or_insert(json!([]))) {
+            if let Some(rows) = rows.as_array_mut() {
+                rows.push(row);
+            }
+        }
+        Ok(ok(&json!({"parameters": {"ds": ds}})))
+    }
+
+    /// Saves the marked rows of a tableset, all of them or none, and answers it with what was saved.
+    fn update(&self, database: &mut Database, body: &Json) -> Result<Json, Failure> {
+        let ds = body
+            .get("ds")
+            .and_then(Json::as_object)
+            .ok_or_else(|| Failure::business("Parameter ds not found in input object"))?;
+        let mut next = database.clone();
+        let mut answer = Map::new();
+        for (name, rows) in ds {
+            let set = self.sets.iter().find(|set| next.table(set).is_some_and(|table| table.definition.table == *name));
+            let Some(set) = set.cloned() else { continue };
+            let mut saved = Vec::new();
+            for row in rows.as_array().into_iter().flatten() {
+                match row.get("RowMod").and_then(Json::as_str).unwrap_or_default() {
+                    "" => {}
+                    "D" => {
+                        let table = next.table(&set).ok_or_else(Failure::record_not_found)?;
+                        let key = table.key_of(&self.values(table, row)?);
+                        if !next.remove(&set, &key) {
+                            return Err(Failure::record_not_found());
+                        }
+                    }
+                    mark => saved.push(self.save(&mut next, &set, row, mark == "A")?),
+                }
+            }
+            answer.insert(name.clone(), Json::Array(saved));
+        }
+        *database = next;
+        Ok(Json::Object(answer))
+    }
+
+    fn save(&self, database: &mut Database, set_name: &str, row: &Json, adds: bool) -> Result<Json, Failure> {
+        let assigned = [("Vendors", "VendorNum"), ("POes", "PONum")].into_iter().find(|(set, _)| *set == set_name);
+        let number = assigned.map(|(set, column)| (column, database.largest(set, column) + 1));
+        let table = database.table(set_name).ok_or_else(Failure::record_not_found)?;
+        let mut values = self.values(table, row)?;
+        if let (true, Some((column, number))) = (adds, number)
+            && let Some(at) = table.definition.at(column)
+            && values.get(at) == Some(&Value::Int(0))
+        {
+            set(&mut values, at, Value::Int(number));
+        }
+        let read = row.get("SysRevID").and_then(Json::as_i64).filter(|_| !adds);
+        let saved = database.save(set_name, values, adds, read).map_err(|refusal| match refusal {
+            Refusal::Exists => Failure::new(409, "Ice.Common.DuplicateRecordException", "A duplicate record exists."),
+            Refusal::UnknownRow | Refusal::UnknownColumn(_) => Failure::record_not_found(),
+            Refusal::Stale => Failure::business("Row has been modified by another user and couldn't be updated."),
+        })?;
+        let table = database.table(set_name).ok_or_else(Failure::record_not_found)?;
+        Ok(self.json(table, &saved))
+    }
+
+    /// The values of a row as it was sent. What is missing is taken for empty, as Update does.
+    fn values(&self, table: &Table, row: &Json) -> Result<Vec<Value>, Failure> {
+        table
+            .definition
+            .columns
+            .iter()
+            .map(|column| match row.get(&column.name) {
+                Some(value) => Value::from_json(value, column.kind)
+                    .ok_or_else(|| Failure::business(format!("Column {} cannot hold {value}.", column.name))),
+                None if column.name == "Company" => Ok(super::COMPANY.into()),
+                None => Ok(Value::empty(column.kind)),
+            })
+            .collect()
+    }
+
+    /// As Update, but a refusal comes inside of an answer that looks like a success.
+    fn update_ext(&self, database: &mut Database, body: &Json) -> axum::http::Response<axum::body::Body> {
+        match self.update(database, body) {
+            Ok(ds) => ok(&json!({"returnObj": {"BOUpdError": []}, "parameters": {"ds": ds, "errorsOccurred": false}})),
+            Err(failure) => {
+                let table = self.sets.first().cloned().unwrap_or_default();
+                let error = json!({"TableName": table, "ErrorLevel": "Error", "ErrorType": "BLException", "ErrorText": failure.message});
+                ok(&json!({
+                    "returnObj": {"BOUpdError": [error]},
+                    "parameters": {"ds": body.get("ds"), "errorsOccurred": true},
+                }))
+            }
+        }
+    }
+
+    /// Seven inputs, nine outputs. Two of these say that nothing was saved, whatever the status.
+    fn update_master(&self, database: &mut Database, body: &Json) -> Answer {
+        const INPUTS: [&str; 7] =
+            ["ds", "cGroupID", "cTableName", "runChkCPay", "runChkBankRef", "runChkRevChrg", "suppressUserPrompts"];
+        if let Some(missing) = INPUTS.iter().find(|name| body.get(**name).is_none()) {
+            return Err(Failure::business(format!("Parameter {missing} not found in input object")));
+        }
+        let asks = self.switches.update_master_asks && body.get("suppressUserPrompts") != Some(&Json::Bool(true));
+        let ds = if asks { body.get("ds").cloned().unwrap_or_default() } else { self.update(database, body)? };
+        let message = if asks { "The invoice has a question for you." } else { "" };
+        Ok(ok(&json!({"parameters": {
+            "ds": ds, "grpTotalInvAmt": 0, "requiresUserInput": asks, "opMessage": message, "opMsgChkBankRef": "",
+            "opChkRevMsg": "", "lEnableGenLegalNum": false, "lUpdateRan": !asks, "opDUAMsg": "",
+        }})))
+    }
+}

@@ -1,0 +1,313 @@
+//! Reading entity sets: options, order, pages, single rows, children.
+
+use std::cmp::Ordering;
+use std::collections::HashSet;
+use std::fmt::Write as _;
+
+use axum::body::Body;
+use axum::http::Response;
+
+use super::Switches;
+use super::answer::{Answer, Failure};
+use super::database::Database;
+use super::filter::{self, Dates, Filter};
+use super::seed::Random;
+use super::table::{Definition, Table};
+use super::value::{Kind, Value};
+use crate::faults::plain;
+
+/// The options of a query, decoded.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Options {
+    select: Option<Vec<String>>,
+    filter: Option<String>,
+    order: Vec<(String, bool)>,
+    expand: Vec<String>,
+    top: Option<usize>,
+    skip: usize,
+    count: bool,
+    /// What is no option: parameters of a BAQ.
+    pub(crate) parameters: Vec<(String, String)>,
+}
+
+impl Options {
+    pub(crate) fn read(pairs: &[(String, String)]) -> Result<Self, Failure> {
+        let mut options = Self::default();
+        let list = |text: &str| text.split(',').map(|name| name.trim().to_owned()).collect::<Vec<_>>();
+        let number = |text: &str| {
+            text.parse::<usize>().map_err(|_| Failure::query(format!("'{text}' is no value for $top or $skip.")))
+        };
+        for (name, value) in pairs {
+            match name.as_str() {
+                "$select" => options.select = Some(list(value)),
+                "$filter" => options.filter = Some(value.clone()),
+                "$expand" => options.expand = list(value),
+                "$top" => options.top = Some(number(value)?),
+                "$skip" => options.skip = number(value)?,
+                "$count" => options.count = value == "true",
+                "$orderby" => {
+                    for part in list(value) {
+                        let (name, direction) = part.split_once(' ').unwrap_or((&part, "asc"));
+                        let descending = match direction.trim() {
+                            "asc" => false,
+                            "desc" => true,
+                            other => return Err(Failure::query(format!("Syntax error: '{other}' in $orderby."))),
+                        };
+                        options.order.push((name.to_owned(), descending));
+                    }
+                }
+                other if other.starts_with('$') => {
+                    return Err(Failure::query(format!("The query parameter '{other}' is not supported.")));
+                }
+                _ => options.parameters.push((name.clone(), value.clone())),
+            }
+        }
+        Ok(options)
+    }
+}
+
+/// What stays the same while one request is answered.
+pub(crate) struct Reading<'a> {
+    pub(crate) database: &'a Database,
+    pub(crate) switches: &'a Switches,
+    /// Counts requests, so that unordered answers differ.
+    pub(crate) turn: u64,
+    pub(crate) root: &'a str,
+}
+
+impl Reading<'_> {
+    fn dates(&self) -> Dates {
+        Dates { form: self.switches.date_form, strict: self.switches.strict_dates }
+    }
+
+    /// A page of a table.
+    pub(crate) fn page(&self, table: &Table, options: &Options) -> Answer {
+        let definition = &table.definition;
+        let columns = columns(definition, options.select.as_deref())?;
+        let filter = match &options.filter {
+            Some(text) => Some(filter::parse(text, definition, self.dates()).map_err(Failure::query)?),
+            None => None,
+        };
+        let children = self.children(definition, &options.expand)?;
+        let order = options
+            .order
+            .iter()
+            .map(|(name, descending)| Ok((definition.column(name).map_err(Failure::query)?, *descending)))
+            .collect::<Result<Vec<_>, Failure>>()?;
+        let quirk = self.switches.empty_details && definition.set == "PODetails" && filter.is_some();
+        let cap = self.switches.cap.unwrap_or(usize::MAX);
+        let top = options.top.unwrap_or(100).min(cap);
+        let (rows, total) = if quirk {
+            (Vec::new(), 0)
+        } else {
+            self.select(table, filter.as_ref(), &order, options.skip, top, options.count)
+        };
+        let mut out = String::with_capacity(rows.len() * columns.len() * 24 + 128);
+        let _ = write!(out, "{{\"@odata.context\":\"{}/$metadata#{}\"", self.root, definition.set);
+        if options.count {
+            let _ = write!(out, ",\"@odata.count\":{total}");
+        }
+        out.push_str(",\"value\":[");
+        for (nth, row) in rows.iter().enumerate() {
+            if nth > 0 {
+                out.push(',');
+            }
+            self.row(&mut out, definition, &columns, row, &children);
+        }
+        out.push(']');
+        if self.switches.next_links && options.skip + rows.len() < total {
+            let _ =
+                write!(out, ",\"@odata.nextLink\":\"{}/{}?$skip={}\"", self.root, definition.set, options.skip + top);
+        }
+        out.push('}');
+        Ok(json_page(out))
+    }
+
+    /// One row by its positional key.
+    pub(crate) fn single(&self, table: &Table, key: &[String], options: &Options) -> Answer {
+        let definition = &table.definition;
+        let columns = columns(definition, options.select.as_deref())?;
+        let children = self.children(definition, &options.expand)?;
+        let row =
+            table.find(&key.join("\u{1f}")).and_then(|at| table.values(at)).ok_or_else(Failure::record_not_found)?;
+        let mut out = String::new();
+        self.row(&mut out, definition, &columns, row, &children);
+        Ok(json_page(out))
+    }
+
+    fn select<'t>(
+        &self,
+        table: &'t Table,
+        filter: Option<&Filter>,
+        order: &[(usize, bool)],
+        skip: usize,
+        top: usize,
+        count: bool,
+    ) -> (Vec<&'t [Value]>, usize) {
+        let fits = |row: &[Value]| filter.is_none_or(|filter| filter.fits(row));
+        if let [(column, descending)] = order
+            && *column == table.revision
+        {
+            // The index that every real server has, too: large tables are read by their row version.
+            let (from, to) = filter.map_or((None, None), |filter| filter.bounds(table.revision));
+            let range = table.by_revision(from.unwrap_or(i64::MIN), to.unwrap_or(i64::MAX - 1));
+            let all: Box<dyn Iterator<Item = &'t [Value]> + '_> = if *descending {
+                Box::new(range.rev().map(|(_, row)| row).filter(|row| fits(row)))
+            } else {
+                Box::new(range.map(|(_, row)| row).filter(|row| fits(row)))
+            };
+            if !count && !self.switches.next_links {
+                return (all.skip(skip).take(top).collect(), usize::MAX);
+            }
+            let all: Vec<&[Value]> = all.collect();
+            let total = all.len();
+            return (all.into_iter().skip(skip).take(top).collect(), total);
+        }
+        let mut all: Vec<&[Value]> = table.all().map(|(_, row)| row).filter(|row| fits(row)).collect();
+        if !order.is_empty() {
+            all.sort_by(|one, two| {
+                order.iter().fold(Ordering::Equal, |so_far, (column, descending)| {
+                    so_far.then_with(|| {
+                        let (one, two) = (one.get(*column), two.get(*column));
+                        let by = one.zip(two).and_then(|(one, two)| one.compare(two)).unwrap_or(Ordering::Equal);
+                        if *descending { by.reverse() } else { by }
+                    })
+                })
+            });
+        } else if self.switches.shuffle {
+            // Without an order a database answers as it likes, and differently each time.
+            let mut random = Random(self.turn);
+            for at in (1..all.len()).rev() {
+                let other = random.below(u32::try_from(at + 1).unwrap_or(u32::MAX)) as usize;
+                all.swap(at, other);
+            }
+        }
+        let total = all.len();
+        (all.into_iter().skip(skip).take(top).collect(), total)
+    }
+
+    fn children(
+        &self,
+        definition: &Definition,
+        expand: &[String],
+    ) -> Result<Vec<(&Table, Vec<(usize, usize)>)>, Failure> {
+        expand
+            .iter()
+            .map(|name| {
+                let unknown = || {
+                    Failure::query(format!(
+                        "Could not find a property named '{name}' on type 'Erp.{}'.",
+                        definition.table
+                    ))
+                };
+                let (set, pairs) = definition.children.iter().find(|(set, _)| set == name).ok_or_else(unknown)?;
+                let table = self.database.table(set).ok_or_else(unknown)?;
+                let pairs = pairs
+                    .iter()
+                    .filter_map(|(ours, its)| Some((definition.at(ours)?, table.definition.at(its)?)))
+                    .collect();
+                Ok((table, pairs))
+            })
+            .collect()
+    }
+
+    fn row(
+        &self,
+        out: &mut String,
+        definition: &Definition,
+        columns: &[usize],
+        row: &[Value],
+        children: &[(&Table, Vec<(usize, usize)>)],
+    ) {
+        self.members(out, definition, columns, row);
+        for (table, pairs) in children {
+            // The last brace gives way to one more member.
+            out.pop();
+            let _ = write!(out, ",\"{}\":[", table.definition.set);
+            let all: Vec<usize> = (0..table.definition.columns.len()).collect();
+            let meets = |child: &[Value]| pairs.iter().all(|(ours, its)| row.get(*ours) == child.get(*its));
+            for (nth, (_, child)) in table.all().filter(|(_, child)| meets(child)).enumerate() {
+                if nth > 0 {
+                    out.push(',');
+                }
+                self.members(out, &table.definition, &all, child);
+            }
+            out.push_str("]}");
+        }
+    }
+
+    fn members(&self, out: &mut String, definition: &Definition, columns: &[usize], row: &[Value]) {
+        out.push('{');
+        for (nth, (column, value)) in
+            columns.iter().filter_map(|at| Some((definition.columns.get(*at)?, row.get(*at)?))).enumerate()
+        {
+            if nth > 0 {
+                out.push(',');
+            }
+            let _ = write!(out, "\"{}\":", column.name);
+            value.write_json(out, self.switches.date_form);
+        }
+        out.push('}');
+    }
+}
+
+fn columns(definition: &Definition, select: Option<&[String]>) -> Result<Vec<usize>, Failure> {
+    let Some(select) = select else { return Ok((0..definition.columns.len()).collect()) };
+    let wanted = select.iter().map(|name| definition.column(name).map_err(Failure::query));
+    let wanted: Vec<usize> = wanted.collect::<Result<_, _>>()?;
+    let mut seen = HashSet::new();
+    Ok(wanted.into_iter().filter(|at| seen.insert(*at)).collect())
+}
+
+fn json_page(text: String) -> Response<Body> {
+    plain(200, "application/json; odata.metadata=minimal; charset=utf-8", text)
+}
+
+/// The entity data model of a service, as EDMX.
+pub(crate) fn metadata(definitions: &[&Definition], actions: &[&str], facets: bool) -> String {
+    let mut out = String::from(
+        "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<edmx:Edmx Version=\"4.0\" \
+         xmlns:edmx=\"http://docs.oasis-open.org/odata/ns/edmx\"><edmx:DataServices>\
+         <Schema Namespace=\"Erp\" xmlns=\"http://docs.oasis-open.org/odata/ns/edm\">",
+    );
+    for definition in definitions {
+        let _ = write!(out, "<EntityType Name=\"{}\"><Key>", definition.table);
+        for key in &definition.key {
+            let _ = write!(out, "<PropertyRef Name=\"{key}\"/>");
+        }
+        out.push_str("</Key>");
+        for column in &definition.columns {
+            let required = definition.key.contains(&column.name);
+            let kind = match column.kind {
+                Kind::Text => "Edm.String",
+                Kind::Int32 => "Edm.Int32",
+                Kind::Int64 => "Edm.Int64",
+                Kind::Decimal(..) => "Edm.Decimal",
+                Kind::Bool => "Edm.Boolean",
+                Kind::Date | Kind::Moment => "Edm.DateTimeOffset",
+                Kind::Guid => "Edm.Guid",
+            };
+            let _ = write!(out, "<Property Name=\"{}\" Type=\"{kind}\"", column.name);
+            if let (Kind::Decimal(precision, scale), true) = (column.kind, facets) {
+                let _ = write!(out, " Precision=\"{precision}\" Scale=\"{scale}\"");
+            }
+            if required {
+                out.push_str(" Nullable=\"false\"");
+            }
+            out.push_str("/>");
+        }
+        for (set, _) in &definition.children {
+            let _ = write!(out, "<NavigationProperty Name=\"{set}\" Type=\"Collection(Erp.{set})\"/>");
+        }
+        out.push_str("</EntityType>");
+    }
+    for action in actions {
+        let _ = write!(out, "<Action Name=\"{action}\"/>");
+    }
+    out.push_str("<EntityContainer Name=\"Container\">");
+    for definition in definitions {
+        let _ = write!(out, "<EntitySet Name=\"{}\" EntityType=\"Erp.{}\"/>", definition.set, definition.table);
+    }
+    out.push_str("</EntityContainer></Schema></edmx:DataServices></edmx:Edmx>");
+    out
+}

@@ -1,0 +1,625 @@
+//! A stateful Tableau: the REST interface over one site, with files that are real extracts.
+//!
+//! It shares no code with the clients; of ours it uses only what starts Tableau's own engine. It speaks XML and JSON, so that
+//! Tableau's own Python client works with it as well.
+
+mod extract;
+mod jobs;
+mod publish;
+mod site;
+mod wire;
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, Response, header};
+use chrono::Utc;
+use percent_encoding::percent_decode_str;
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+
+use self::extract::Extracts;
+use self::site::{Project, Session, Site, Task, Work, Workbook, fresh_id};
+use self::wire::{Failure, Language, Node};
+use crate::faults::{self, Faults, plain};
+
+pub use self::site::Datasource;
+
+/// What differs between servers.
+#[derive(Clone, Debug)]
+pub struct Switches {
+    /// How long jobs take.
+    pub job_time: Duration,
+    /// Whether JSON comes as untidy as from some servers: single entries without a list, truth values in capitals.
+    pub messy: bool,
+    /// The newest version of the interface.
+    pub version: String,
+    /// Whether the user may ask after jobs.
+    pub jobs_visible: bool,
+}
+
+impl Default for Switches {
+    fn default() -> Self {
+        Self { job_time: Duration::from_millis(40), messy: false, version: "3.29".to_owned(), jobs_visible: true }
+    }
+}
+
+#[derive(Clone)]
+struct Secrets {
+    token_name: String,
+    token_secret: String,
+    user: String,
+    password: String,
+}
+
+struct Shared {
+    site: Mutex<Site>,
+    directory: TempDir,
+    extracts: Extracts,
+    secrets: Secrets,
+    switches: Switches,
+    faults: Faults,
+    failing_refreshes: Mutex<Vec<String>>,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+type Query = HashMap<String, String>;
+/// Status and top-level elements.
+type Reply = Result<(u16, Vec<Node>), Failure>;
+
+/// A running simulator. Dropping it stops it and removes its files.
+pub struct TableauSim {
+    shared: Arc<Shared>,
+    address: SocketAddr,
+    task: JoinHandle<()>,
+}
+
+impl std::fmt::Debug for TableauSim {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TableauSim").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+/// Builds a [`TableauSim`].
+#[must_use]
+pub struct TableauSimBuilder {
+    site: String,
+    secrets: Secrets,
+    switches: Switches,
+}
+
+impl std::fmt::Debug for TableauSimBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TableauSimBuilder").field("site", &self.site).finish_non_exhaustive()
+    }
+}
+
+impl TableauSimBuilder {
+    /// The content url of the site; `finance` unless set.
+    pub fn site(mut self, content_url: impl Into<String>) -> Self {
+        self.site = content_url.into();
+        self
+    }
+
+    /// The personal access token that is right.
+    pub fn token(mut self, name: impl Into<String>, secret: impl Into<String>) -> Self {
+        (self.secrets.token_name, self.secrets.token_secret) = (name.into(), secret.into());
+        self
+    }
+
+    /// Sets switches.
+    pub fn switches(mut self, change: impl FnOnce(&mut Switches)) -> Self {
+        change(&mut self.switches);
+        self
+    }
+
+    /// Starts it on a free port of this machine.
+    ///
+    /// # Errors
+    /// When there is none, or no room for files.
+    pub async fn start(self) -> io::Result<TableauSim> {
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await?;
+        let address = listener.local_addr()?;
+        let shared = Arc::new(Shared {
+            site: Mutex::new(Site::new(&self.site)),
+            directory: tempfile::Builder::new().prefix("kt-tableau-").tempdir()?,
+            extracts: Extracts::default(),
+            secrets: self.secrets,
+            switches: self.switches,
+            faults: Faults::default(),
+            failing_refreshes: Mutex::default(),
+        });
+        let app = axum::Router::new().fallback(serve).with_state(Arc::clone(&shared));
+        let task = tokio::spawn(async move {
+            // It ends with the simulator.
+            let _ = axum::serve(listener, app).await;
+        });
+        Ok(TableauSim { shared, address, task })
+    }
+}
+
+impl TableauSim {
+    /// A simulator with demo credentials and default switches.
+    pub fn builder() -> TableauSimBuilder {
+        let secrets = Secrets {
+            token_name: "kinetic-sync".to_owned(),
+            token_secret: "demo-tableau-pat-secret-8d2e".to_owned(),
+            user: "demo".to_owned(),
+            password: "demo-tableau-password-94bb".to_owned(),
+        };
+        TableauSimBuilder { site: "finance".to_owned(), secrets, switches: Switches::default() }
+    }
+
+    /// Its address.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The content url of its site.
+    pub fn site(&self) -> String {
+        locked(&self.shared.site).content_url.clone()
+    }
+
+    /// Name of the personal access token.
+    pub fn pat_name(&self) -> &str {
+        &self.shared.secrets.token_name
+    }
+
+    /// Secret of the personal access token.
+    pub fn pat_secret(&self) -> &str {
+        &self.shared.secrets.token_secret
+    }
+
+    /// The user.
+    pub fn user(&self) -> &str {
+        &self.shared.secrets.user
+    }
+
+    /// The user's password.
+    pub fn password(&self) -> &str {
+        &self.shared.secrets.password
+    }
+
+    /// The faults to come and the requests so far.
+    pub fn faults(&self) -> &Faults {
+        &self.shared.faults
+    }
+
+    /// Ends all sessions, as after a restart of the server.
+    pub fn expire_sessions(&self) {
+        locked(&self.shared.site).sessions.clear();
+    }
+
+    /// Lets the next refresh fail with a note.
+    pub fn fail_next_refresh(&self, note: impl Into<String>) {
+        locked(&self.shared.failing_refreshes).push(note.into());
+    }
+
+    /// Adds a datasource with an upstream connection, in a project path, and answers its id.
+    pub fn add_datasource_with_upstream(&self, project: &str, name: &str) -> String {
+        let mut site = locked(&self.shared.site);
+        let project_id = site.project_at(project);
+        let id = fresh_id();
+        site.datasources.push(Datasource {
+            id: id.clone(),
+            name: name.to_owned(),
+            project_id,
+            kind: "sqlserver".to_owned(),
+            file: None,
+            revision: 1,
+            refreshes: 0,
+            description: String::new(),
+            updated_at: Utc::now(),
+        });
+        id
+    }
+
+    /// Adds a second datasource of the same name beside one that is there.
+    pub fn duplicate_datasource(&self, name: &str) {
+        let mut site = locked(&self.shared.site);
+        let Some(copy) = site.datasources.iter().find(|found| found.name == name).cloned() else { return };
+        site.datasources.push(Datasource { id: fresh_id(), ..copy });
+    }
+
+    /// Adds a workbook with an extract of a datasource, in a project path, and answers its id.
+    pub fn add_workbook(&self, project: &str, name: &str, datasource: &str) -> String {
+        let mut site = locked(&self.shared.site);
+        let (project_id, id) = (site.project_at(project), fresh_id());
+        site.workbooks.push(Workbook {
+            id: id.clone(),
+            name: name.to_owned(),
+            project_id,
+            reads: datasource.to_owned(),
+            refreshes: 0,
+            updated_at: Utc::now(),
+        });
+        id
+    }
+
+    /// Adds a task that refreshes a datasource, and answers its id.
+    pub fn add_task(&self, datasource: &str) -> String {
+        let id = fresh_id();
+        locked(&self.shared.site).tasks.push(Task { id: id.clone(), datasource: datasource.to_owned() });
+        id
+    }
+
+    /// A datasource by project path and name.
+    pub fn datasource(&self, project: &str, name: &str) -> Option<Datasource> {
+        let mut site = locked(&self.shared.site);
+        let project = site.project_at(project);
+        site.named(&project, name).cloned()
+    }
+
+    /// The file of a published extract, by project path and name. Read a copy: the engine locks what it reads.
+    pub fn landed_file(&self, project: &str, name: &str) -> Option<PathBuf> {
+        self.datasource(project, name)?.file
+    }
+
+    /// The file of a published extract, by its name alone.
+    pub fn extract_path(&self, name: &str) -> Option<PathBuf> {
+        locked(&self.shared.site).datasources.iter().find(|found| found.name == name)?.file.clone()
+    }
+
+    /// Takes a datasource away, as somebody with the rights might.
+    pub fn remove_datasource(&self, id: &str) {
+        locked(&self.shared.site).datasources.retain(|found| found.id != id);
+    }
+
+    /// How often a workbook was refreshed.
+    pub fn workbook_refreshes(&self, id: &str) -> u32 {
+        locked(&self.shared.site).workbooks.iter().find(|found| found.id == id).map_or(0, |found| found.refreshes)
+    }
+}
+
+impl Drop for TableauSim {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn pairs(query: &str) -> Query {
+    let decode = |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
+    query
+        .split('&')
+        .filter(|part| !part.is_empty())
+        .map(|part| part.split_once('=').unwrap_or((part, "")))
+        .map(|(name, value)| (decode(name), decode(value)))
+        .collect()
+}
+
+async fn serve(State(shared): State<Arc<Shared>>, request: Request) -> Response<Body> {
+    let (head, body) = request.into_parts();
+    let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
+    let effect = shared.faults.meet(&format!("{} {target}", head.method));
+    if let Some(response) = effect.as_ref().and_then(faults::instead) {
+        return response;
+    }
+    let body = axum::body::to_bytes(body, 200 << 20).await.unwrap_or_default();
+    let language = Language::of(&head.headers, shared.switches.messy);
+    let query = pairs(head.uri.query().unwrap_or_default());
+    let segments: Vec<String> = head
+        .uri
+        .path()
+        .split('/')
+        .filter(|segment| !segment.is_empty())
+        .map(|segment| percent_decode_str(segment).decode_utf8_lossy().into_owned())
+        .collect();
+    let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+    let response = if let ["api", _, "sites", _, "datasources", id, "content"] = segments.as_slice() {
+        download(&shared, &head.headers, id).unwrap_or_else(|failure| failure.response(language))
+    } else {
+        match route(&shared, &head.method, &segments, &query, &head.headers, &body).await {
+            Ok((204, _)) => plain(204, "text/plain", Body::empty()),
+            Ok((status, nodes)) => language.answer(status, &nodes),
+            Err(failure) => failure.response(language),
+        }
+    };
+    faults::spoil(effect, response).await
+}
+
+/// Newer versions of the interface than the server's are unknown to it.
+fn check_version(shared: &Shared, version: &str) -> Result<(), Failure> {
+    let numbers = |text: &str| {
+        text.split_once('.').and_then(|(one, two)| Some((one.parse::<u32>().ok()?, two.parse::<u32>().ok()?)))
+    };
+    match (numbers(version), numbers(&shared.switches.version)) {
+        (Some(asked), Some(known)) if asked <= known => Ok(()),
+        _ => Err(Failure::not_found("404000", "version of the interface")),
+    }
+}
+
+async fn route(
+    shared: &Arc<Shared>,
+    method: &Method,
+    segments: &[&str],
+    query: &Query,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Reply {
+    let ["api", version, rest @ ..] = segments else { return Err(Failure::not_found("404000", "page")) };
+    check_version(shared, version)?;
+    match (method.as_str(), rest) {
+        ("GET", [info]) if info.eq_ignore_ascii_case("serverinfo") => return Ok((200, vec![shared.server_info()])),
+        ("POST", ["auth", "signin"]) => return shared.sign_in(headers, body),
+        _ => {}
+    }
+    let token = shared.check_session(headers)?;
+    let site = match rest {
+        ["auth", "signout"] => {
+            locked(&shared.site).sessions.remove(&token);
+            return Ok((204, Vec::new()));
+        }
+        ["sites", site, ..] => *site,
+        ["sessions", "current"] => return Ok((200, vec![shared.session_node()])),
+        _ => return Err(Failure::not_found("404000", "page")),
+    };
+    if site != locked(&shared.site).id {
+        return Err(Failure::not_found("404000", "site"));
+    }
+    let rest = rest.get(2..).unwrap_or_default();
+    match (method.as_str(), rest) {
+        ("POST", ["datasources"]) => publish::publish(shared, query, headers, body).await,
+        ("POST", ["fileUploads"]) => publish::begin_upload(shared),
+        ("PUT", ["fileUploads", id]) => publish::append(shared, id, query, headers, body),
+        ("PATCH", ["datasources", id, "data"]) => {
+            publish::update(shared, id, query, headers, &wire::read(headers, body)?)
+        }
+        ("POST", ["datasources", id, "refresh"]) => shared.refresh_datasource(id),
+        ("POST", ["workbooks", id, "refresh"]) => shared.refresh_workbook(id),
+        ("POST", ["tasks", "extractRefreshes", id, "runNow"]) => {
+            let datasource =
+                locked(&shared.site).tasks.iter().find(|task| task.id == *id).map(|task| task.datasource.clone());
+            shared.refresh_datasource(&datasource.ok_or_else(|| Failure::not_found("404012", "task"))?)
+        }
+        ("POST", ["projects"]) => shared.create_project(&wire::read(headers, body)?),
+        ("GET", _) => shared.read(rest, query),
+        ("PUT", ["jobs", id]) => shared.cancel(id),
+        ("DELETE", ["datasources", id]) => {
+            let mut site = locked(&shared.site);
+            site.datasource(id)?;
+            site.datasources.retain(|found| found.id != *id);
+            Ok((204, Vec::new()))
+        }
+        _ => Err(Failure::not_found("404000", "page")),
+    }
+}
+
+fn download(shared: &Shared, headers: &HeaderMap, id: &str) -> Result<Response<Body>, Failure> {
+    shared.check_session(headers)?;
+    let found = locked(&shared.site).datasource(id)?.clone();
+    let file = found.file.ok_or_else(|| Failure::not_found("404004", "extract"))?;
+    let content = std::fs::read(&file).map_err(|_| Failure::not_found("404004", "extract"))?;
+    let mut response = plain(200, "application/octet-stream", content);
+    let disposition = format!("name=\"tableau_datasource\"; filename=\"{}.hyper\"", found.id);
+    if let Ok(disposition) = HeaderValue::from_str(&disposition) {
+        response.headers_mut().insert(header::CONTENT_DISPOSITION, disposition);
+    }
+    Ok(response)
+}
+
+impl Shared {
+    fn server_info(&self) -> Node {
+        let text = |name, value: &str| Node::text(name, value);
+        Node::new("serverInfo")
+            .child(text("productVersion", "2026.2.0").with("build", "20262.26.1101.0000"))
+            .child(text("restApiVersion", &self.switches.version))
+    }
+
+    fn session_node(&self) -> Node {
+        let site = locked(&self.site);
+        Node::new("session")
+            .child(Node::new("site").with("id", &site.id).with("contentUrl", &site.content_url))
+            .child(Node::new("user").with("id", &site.user).with("name", &self.secrets.user))
+    }
+
+    fn sign_in(&self, headers: &HeaderMap, body: &[u8]) -> Reply {
+        let request = wire::read(headers, body)?;
+        let field = |name: &str| wire::text(&request, &["credentials", name]);
+        let secrets = &self.secrets;
+        let token_name = field("personalAccessTokenName");
+        let by_token = token_name == Some(secrets.token_name.as_str())
+            && field("personalAccessTokenSecret") == Some(secrets.token_secret.as_str());
+        let by_password =
+            field("name") == Some(secrets.user.as_str()) && field("password") == Some(secrets.password.as_str());
+        let by_jwt = field("jwt").is_some_and(|token| token.split('.').filter(|part| !part.is_empty()).count() == 3);
+        let mut site = locked(&self.site);
+        let content_url = wire::text(&request, &["credentials", "site", "contentUrl"]).unwrap_or_default();
+        if !(by_token || by_password || by_jwt) || content_url != site.content_url {
+            return Err(Failure::new("401001", "Signin Error", "Error signing in to Tableau Server"));
+        }
+        if by_token {
+            // A personal access token has one session: a new one ends the former.
+            site.sessions.retain(|_, session| session.token_name.as_deref() != token_name);
+        }
+        let token = format!("{}|{}|{}", fresh_id(), fresh_id().replace('-', ""), site.id);
+        site.sessions.insert(token.clone(), Session { token_name: token_name.filter(|_| by_token).map(str::to_owned) });
+        let credentials = Node::new("credentials")
+            .with("token", token)
+            .with("estimatedTimeToExpiration", "177:05:38")
+            .child(Node::new("site").with("id", &site.id).with("contentUrl", &site.content_url))
+            .child(Node::new("user").with("id", &site.user));
+        Ok((200, vec![credentials]))
+    }
+
+    /// The token of a request, if it belongs to a session.
+    fn check_session(&self, headers: &HeaderMap) -> Result<String, Failure> {
+        let token = headers.get("x-tableau-auth").and_then(|token| token.to_str().ok()).unwrap_or_default();
+        if locked(&self.site).sessions.contains_key(token) {
+            return Ok(token.to_owned());
+        }
+        Err(Failure::new("401002", "Unauthorized Access", "Invalid authentication credentials were provided."))
+    }
+
+    fn create_project(&self, request: &serde_json::Value) -> Reply {
+        let name = wire::text(request, &["project", "name"]).unwrap_or_default();
+        if name.trim().is_empty() {
+            return Err(Failure::new("400003", "Bad Request", "The project has no name."));
+        }
+        let parent = wire::text(request, &["project", "parentProjectId"]).map(str::to_owned);
+        let mut site = locked(&self.site);
+        if let Some(parent) = &parent {
+            site.project(parent)?;
+        }
+        let same = |project: &Project| project.parent == parent && project.name.eq_ignore_ascii_case(name);
+        if site.projects.iter().any(same) {
+            return Err(Failure::new("409006", "Resource Conflict", "A project of this name exists already."));
+        }
+        let project = Project { id: fresh_id(), name: name.to_owned(), parent };
+        let node = Site::project_node(&project);
+        site.projects.push(project);
+        Ok((201, vec![node]))
+    }
+
+    fn refresh_datasource(self: &Arc<Self>, id: &str) -> Reply {
+        {
+            let site = locked(&self.site);
+            if site.datasource(id)?.kind == "hyper" {
+                let detail = "The data source has no upstream connection to refresh from.";
+                return Err(Failure::new("403104", "Forbidden", detail));
+            }
+        }
+        self.start_refresh(id, Work::Refresh { datasource: Some(id.to_owned()), workbook: None })
+    }
+
+    fn refresh_workbook(self: &Arc<Self>, id: &str) -> Reply {
+        if !locked(&self.site).workbooks.iter().any(|found| found.id == id) {
+            return Err(Failure::not_found("404006", "workbook"));
+        }
+        self.start_refresh(id, Work::Refresh { datasource: None, workbook: Some(id.to_owned()) })
+    }
+
+    fn start_refresh(self: &Arc<Self>, id: &str, work: Work) -> Reply {
+        if locked(&self.site).jobs.iter().any(|job| job.ended.is_none() && job.work.is_refresh_of(id)) {
+            return Err(Failure::new(
+                "409093",
+                "Resource Conflict",
+                "Job for the extract is already queued or running.",
+            ));
+        }
+        let job = jobs::start(self, work);
+        Ok((202, vec![self.job(&job)?]))
+    }
+
+    fn job(&self, id: &str) -> Result<Node, Failure> {
+        let site = locked(&self.site);
+        let job = site.jobs.iter().find(|job| job.id == id).ok_or_else(|| Failure::not_found("404018", "job"))?;
+        Ok(site.job_node(job))
+    }
+
+    fn cancel(&self, id: &str) -> Reply {
+        let mut site = locked(&self.site);
+        let job = site.jobs.iter_mut().find(|job| job.id == id).ok_or_else(|| Failure::not_found("404018", "job"))?;
+        if job.ended.is_some() {
+            return Err(Failure::new("403091", "Forbidden", "The job is done."));
+        }
+        if !matches!(job.work, Work::Refresh { .. }) {
+            return Err(Failure::new("403081", "Forbidden", "Jobs of this kind cannot be cancelled."));
+        }
+        job.cancelled = true;
+        job.ended = Some((Utc::now(), None));
+        Ok((200, Vec::new()))
+    }
+
+    fn read(&self, rest: &[&str], query: &Query) -> Reply {
+        let site = locked(&self.site);
+        match rest {
+            ["projects"] => {
+                let found = site.projects.iter().map(|project| {
+                    let parent = project.parent.clone().unwrap_or_default();
+                    (vec![("name", project.name.clone()), ("parentProjectId", parent)], Site::project_node(project))
+                });
+                listing("projects", found.collect(), query)
+            }
+            ["datasources"] => {
+                let found = site.datasources.iter().map(|found| {
+                    let project =
+                        site.project(&found.project_id).map(|project| project.name.clone()).unwrap_or_default();
+                    let fields =
+                        vec![("name", found.name.clone()), ("projectName", project), ("type", found.kind.clone())];
+                    (fields, site.datasource_node(found))
+                });
+                listing("datasources", found.collect(), query)
+            }
+            ["workbooks"] => {
+                let found =
+                    site.workbooks.iter().map(|found| (vec![("name", found.name.clone())], site.workbook_node(found)));
+                listing("workbooks", found.collect(), query)
+            }
+            ["datasources", id] => Ok((200, vec![site.datasource_node(site.datasource(id)?)])),
+            ["datasources", id, "connections"] => {
+                let found = site.datasource(id)?;
+                let server = if found.kind == "hyper" { "localhost" } else { "db.example.com" };
+                let connection = Node::new("connection")
+                    .with("id", format!("{id}-c"))
+                    .with("type", &found.kind)
+                    .with("serverAddress", server)
+                    .with("serverPort", "")
+                    .with("userName", "")
+                    .with("embedPassword", false);
+                Ok((200, vec![Node::list("connections", [connection])]))
+            }
+            ["tasks", "extractRefreshes"] => {
+                Ok((200, vec![Node::list("tasks", site.tasks.iter().map(Site::task_node))]))
+            }
+            ["jobs", _] if !self.switches.jobs_visible => {
+                Err(Failure::new("403004", "Forbidden", "Only administrators may query jobs."))
+            }
+            ["jobs", id] => {
+                drop(site);
+                Ok((200, vec![self.job(id)?]))
+            }
+            ["users", id] if *id == site.user => {
+                let user = Node::new("user").with("id", &site.user).with("name", &self.secrets.user);
+                Ok((200, vec![user.with("siteRole", "SiteAdministratorCreator")]))
+            }
+            _ => Err(Failure::not_found("404000", "page")),
+        }
+    }
+}
+
+/// A page of a listing, filtered.
+fn listing(name: &'static str, entries: Vec<(Vec<(&'static str, String)>, Node)>, query: &Query) -> Reply {
+    let number = |name: &str, otherwise: usize| query.get(name).map_or(Some(otherwise), |text| text.parse().ok());
+    let bad = |code| Failure::new(code, "Bad Request", "The page size or number is not valid.");
+    let size = number("pageSize", 100).filter(|size| *size >= 1).ok_or_else(|| bad("400007"))?;
+    let page = number("pageNumber", 1).filter(|page| *page >= 1).ok_or_else(|| bad("400006"))?;
+    if size > 1_000 {
+        return Err(Failure::new("403014", "Forbidden", "The page size must not be larger than 1000."));
+    }
+    let mut kept = Vec::new();
+    let wanted: Vec<(&str, &str)> = match query.get("filter") {
+        Some(filter) => filter
+            .split(',')
+            .map(|condition| {
+                let mut parts = condition.splitn(3, ':');
+                match (parts.next(), parts.next(), parts.next()) {
+                    (Some(field), Some("eq"), Some(value)) => Ok((field, value)),
+                    _ => Err(Failure::new("400065", "Bad Request", "The filter cannot be read.")),
+                }
+            })
+            .collect::<Result<_, _>>()?,
+        None => Vec::new(),
+    };
+    for (fields, node) in entries {
+        let fits = wanted.iter().all(|(field, value)| fields.iter().any(|(name, its)| name == field && its == value));
+        if fits {
+            kept.push(node);
+        }
+    }
+    let (total, start) = (kept.len(), (page - 1) * size);
+    if page > 1 && start >= total {
+        return Err(bad("400006"));
+    }
+    let pagination =
+        Node::new("pagination").with("pageNumber", page).with("pageSize", size).with("totalAvailable", total);
+    Ok((200, vec![pagination, Node::list(name, kept.into_iter().skip(start).take(size))]))
+}

@@ -1,0 +1,294 @@
+//! What the server remembers: projects, datasources, workbooks, tasks, jobs, uploads, sessions.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde_json::Value as Json;
+use uuid::Uuid;
+
+use super::wire::{Failure, Node};
+
+/// Everything on the server but the files.
+#[derive(Debug)]
+pub(crate) struct Site {
+    pub(crate) id: String,
+    pub(crate) content_url: String,
+    pub(crate) user: String,
+    pub(crate) projects: Vec<Project>,
+    pub(crate) datasources: Vec<Datasource>,
+    pub(crate) workbooks: Vec<Workbook>,
+    pub(crate) tasks: Vec<Task>,
+    pub(crate) jobs: Vec<Job>,
+    pub(crate) uploads: HashMap<String, Upload>,
+    pub(crate) sessions: HashMap<String, Session>,
+    /// Jobs of updates by their request id: a repeated one runs once.
+    pub(crate) requests: HashMap<String, String>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Session {
+    /// The personal access token it was opened with.
+    pub(crate) token_name: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Project {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) parent: Option<String>,
+}
+
+/// A published datasource, as tests see it.
+#[derive(Clone, Debug)]
+pub struct Datasource {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Its project.
+    pub project_id: String,
+    /// What its only connection leads to: `hyper` for a published extract.
+    pub kind: String,
+    /// The file, where it is an extract.
+    pub file: Option<PathBuf>,
+    /// How often it was published.
+    pub revision: u32,
+    /// How often it was refreshed.
+    pub refreshes: u32,
+    pub(crate) description: String,
+    pub(crate) updated_at: DateTime<Utc>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Workbook {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) project_id: String,
+    /// Name of the datasource that it reads.
+    pub(crate) reads: String,
+    pub(crate) refreshes: u32,
+    pub(crate) updated_at: DateTime<Utc>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Task {
+    pub(crate) id: String,
+    pub(crate) datasource: String,
+}
+
+/// What a job is about.
+#[derive(Clone, Debug)]
+pub(crate) enum Work {
+    Publish { datasource: Datasource },
+    Update { datasource: String, payload: Option<PathBuf>, actions: Vec<Json> },
+    Refresh { datasource: Option<String>, workbook: Option<String> },
+}
+
+impl Work {
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Publish { .. } => "PublishDatasource",
+            Self::Update { .. } => "UpdateUploadedFile",
+            Self::Refresh { .. } => "RefreshExtract",
+        }
+    }
+
+    pub(crate) fn is_refresh_of(&self, id: &str) -> bool {
+        matches!(self, Self::Refresh { datasource, workbook } if [datasource, workbook].into_iter().flatten().any(|its| its == id))
+    }
+
+    pub(crate) fn is_update_of(&self, id: &str) -> bool {
+        matches!(self, Self::Update { datasource, .. } if datasource == id)
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Job {
+    pub(crate) id: String,
+    pub(crate) work: Work,
+    pub(crate) created: DateTime<Utc>,
+    pub(crate) started: Option<DateTime<Utc>>,
+    /// When it ended, and what went wrong.
+    pub(crate) ended: Option<(DateTime<Utc>, Option<String>)>,
+    pub(crate) cancelled: bool,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Upload {
+    /// Blocks by their number, or in the order of their arrival.
+    pub(crate) blocks: BTreeMap<u64, Vec<u8>>,
+}
+
+impl Upload {
+    pub(crate) fn content(&self) -> Vec<u8> {
+        self.blocks.values().flatten().copied().collect()
+    }
+
+    /// In megabytes, at least one.
+    pub(crate) fn size(&self) -> usize {
+        self.blocks.values().map(Vec::len).sum::<usize>().div_ceil(1 << 20).max(1)
+    }
+}
+
+pub(crate) fn fresh_id() -> String {
+    Uuid::new_v4().to_string()
+}
+
+fn moment(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+impl Site {
+    pub(crate) fn new(content_url: &str) -> Self {
+        let default = Project { id: fresh_id(), name: "Default".to_owned(), parent: None };
+        Self {
+            id: fresh_id(),
+            content_url: content_url.to_owned(),
+            user: fresh_id(),
+            projects: vec![default],
+            datasources: Vec::new(),
+            workbooks: Vec::new(),
+            tasks: Vec::new(),
+            jobs: Vec::new(),
+            uploads: HashMap::new(),
+            sessions: HashMap::new(),
+            requests: HashMap::new(),
+        }
+    }
+
+    pub(crate) fn project(&self, id: &str) -> Result<&Project, Failure> {
+        self.projects.iter().find(|project| project.id == id).ok_or_else(|| Failure::not_found("404005", "project"))
+    }
+
+    /// The id of the project at a path; made where it is missing.
+    pub(crate) fn project_at(&mut self, path: &str) -> String {
+        let mut parent: Option<String> = None;
+        for name in path.split('/') {
+            let found = self.projects.iter().find(|project| project.name == name && project.parent == parent);
+            let id = found.map_or_else(fresh_id, |project| project.id.clone());
+            if found.is_none() {
+                self.projects.push(Project { id: id.clone(), name: name.to_owned(), parent: parent.clone() });
+            }
+            parent = Some(id);
+        }
+        parent.unwrap_or_default()
+    }
+
+    pub(crate) fn datasource(&self, id: &str) -> Result<&Datasource, Failure> {
+        self.datasources.iter().find(|found| found.id == id).ok_or_else(|| Failure::not_found("404004", "data source"))
+    }
+
+    pub(crate) fn datasource_mut(&mut self, id: &str) -> Option<&mut Datasource> {
+        self.datasources.iter_mut().find(|found| found.id == id)
+    }
+
+    pub(crate) fn named(&self, project: &str, name: &str) -> Option<&Datasource> {
+        let name = name.to_lowercase();
+        self.datasources.iter().find(|found| found.project_id == project && found.name.to_lowercase() == name)
+    }
+
+    pub(crate) fn project_node(project: &Project) -> Node {
+        Node::new("project")
+            .with("id", &project.id)
+            .with("name", &project.name)
+            .with("description", "")
+            .with("contentPermissions", "ManagedByOwner")
+            .maybe("parentProjectId", project.parent.as_ref())
+    }
+
+    fn project_ref(&self, id: &str) -> Node {
+        let name = self.project(id).map(|project| project.name.clone()).unwrap_or_default();
+        Node::new("project").with("id", id).with("name", name)
+    }
+
+    pub(crate) fn datasource_node(&self, found: &Datasource) -> Node {
+        let size =
+            found.file.as_ref().and_then(|file| file.metadata().ok()).map_or(1, |file| file.len().div_ceil(1 << 20));
+        Node::new("datasource")
+            .with("id", &found.id)
+            .with("name", &found.name)
+            .with("contentUrl", found.name.replace(' ', ""))
+            .with("description", &found.description)
+            .with("type", &found.kind)
+            .with("hasExtracts", true)
+            .with("isCertified", false)
+            .with("size", size.max(1))
+            .with("createdAt", moment(found.updated_at))
+            .with("updatedAt", moment(found.updated_at))
+            .child(self.project_ref(&found.project_id))
+            .child(Node::new("owner").with("id", &self.user))
+            .child(Node::list("tags", []))
+    }
+
+    pub(crate) fn workbook_node(&self, found: &Workbook) -> Node {
+        Node::new("workbook")
+            .with("id", &found.id)
+            .with("name", &found.name)
+            .with("contentUrl", found.name.replace(' ', ""))
+            .with("description", format!("reads {}", found.reads))
+            .with("updatedAt", moment(found.updated_at))
+            .child(self.project_ref(&found.project_id))
+            .child(Node::new("owner").with("id", &self.user))
+    }
+
+    pub(crate) fn task_node(task: &Task) -> Node {
+        let refresh = Node::new("extractRefresh")
+            .with("id", &task.id)
+            .with("priority", 50)
+            .with("consecutiveFailedCount", 0)
+            .with("type", "RefreshExtractTask")
+            .child(Node::new("datasource").with("id", &task.datasource));
+        Node::new("task").child(refresh)
+    }
+
+    pub(crate) fn job_node(&self, job: &Job) -> Node {
+        let ended = job.ended.as_ref();
+        let progress = if ended.is_some() {
+            100
+        } else if job.started.is_some() {
+            50
+        } else {
+            0
+        };
+        let code = match ended {
+            Some(_) if job.cancelled => Some(2),
+            Some((_, Some(_))) => Some(1),
+            Some((_, None)) => Some(0),
+            // Publish jobs say 1 while they run; others say nothing.
+            None => matches!(job.work, Work::Publish { .. }).then_some(1),
+        };
+        let node = Node::new("job")
+            .with("id", &job.id)
+            .with("mode", "Asynchronous")
+            .with("type", job.work.kind())
+            .with("progress", progress)
+            .with("createdAt", moment(job.created))
+            .maybe("startedAt", job.started.map(moment))
+            .maybe("completedAt", ended.map(|(at, _)| moment(*at)))
+            .maybe("finishCode", code);
+        let notes = ended.and_then(|(_, error)| error.clone());
+        let name = |id: &str| self.datasource(id).map(|found| found.name.clone()).unwrap_or_default();
+        match &job.work {
+            Work::Publish { .. } => match notes {
+                Some(notes) => node.child(Node::list(
+                    "statusNotes",
+                    [Node::new("statusNote").with("type", "errorMessage").with("value", "").with("text", notes)],
+                )),
+                None => node,
+            },
+            Work::Update { datasource, .. } => node.child(
+                Node::new("updateUploadedFileJob")
+                    .maybe("notes", notes)
+                    .child(Node::new("datasource").with("id", datasource).with("name", name(datasource))),
+            ),
+            Work::Refresh { datasource, workbook } => {
+                let target = match (datasource, workbook) {
+                    (Some(id), _) => Node::new("datasource").with("id", id).with("name", name(id)),
+                    (None, id) => Node::new("workbook").with("id", id.clone().unwrap_or_default()),
+                };
+                node.child(Node::new("extractRefreshJob").maybe("notes", notes).child(target))
+            }
+        }
+    }
+}

@@ -1,0 +1,348 @@
+//! The binary `kinetic-tableau` as an operator uses it: what it prints, how it ends, and that killing it at any moment is harmless.
+
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+
+use kinetic_tableau_sync::hyper::{Engine, InstallOptions, find_or_install};
+use serde_json::Value;
+use simulators::kinetic::{KineticSim, Row, Seed};
+use simulators::tableau::TableauSim;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+use tokio::sync::OnceCell;
+
+// The same comparison that the demo shows, so that both mean the same by "equal".
+#[path = "../../examples/src/commands/demo/compare.rs"]
+mod compare;
+
+/// Stands for a secret that an operator mistyped: it must appear nowhere.
+const CANARY: &str = "canary-51c9e0d2";
+
+impl compare::TrueRow for Row {
+    fn text(&self, column: &str) -> Option<String> {
+        self.get(column).and_then(|value| value.to_text())
+    }
+}
+
+/// The binary, built once with the profile of this test.
+async fn binary() -> &'static Path {
+    static BUILT: OnceCell<PathBuf> = OnceCell::const_new();
+    BUILT
+        .get_or_init(|| async {
+            let test = std::env::current_exe().unwrap();
+            let profile = test.ancestors().find(|path| path.join("deps").is_dir()).unwrap().to_owned();
+            let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+            build.args([
+                "build",
+                "--quiet",
+                "--package",
+                "kinetic-tableau",
+                "--bin",
+                "kinetic-tableau",
+                "--target-dir",
+            ]);
+            build.arg(profile.parent().unwrap()).current_dir(env!("CARGO_MANIFEST_DIR"));
+            if profile.file_name().is_some_and(|name| name == "release") {
+                build.arg("--release");
+            }
+            assert!(build.status().await.unwrap().success(), "the binary does not build");
+            profile.join(format!("kinetic-tableau{}", std::env::consts::EXE_SUFFIX))
+        })
+        .await
+}
+
+async fn engine() -> Engine {
+    let location = tokio::task::spawn_blocking(|| find_or_install(&InstallOptions::default())).await.unwrap().unwrap();
+    Engine::start(&location).await.unwrap()
+}
+
+/// Both simulators, and a directory with a configuration that names them.
+struct World {
+    kinetic: KineticSim,
+    tableau: TableauSim,
+    directory: tempfile::TempDir,
+}
+
+impl World {
+    async fn start(invoices: usize) -> Self {
+        let kinetic = KineticSim::builder().start().await.unwrap();
+        kinetic.seed(Seed { vendors: 20, ap_invoices: invoices, ..Seed::default() });
+        let tableau = TableauSim::builder().start().await.unwrap();
+        let world = Self { kinetic, tableau, directory: tempfile::tempdir().unwrap() };
+        world.configure(|text| text);
+        world
+    }
+
+    /// Writes the configuration, after a change.
+    fn configure(&self, change: impl FnOnce(String) -> String) {
+        let text = format!(
+            r#"
+[kinetic]
+url = "{}"
+company = "EPIC06"
+api_key = {{ env = "KT_API_KEY" }}
+[kinetic.auth]
+kind = "basic"
+user = "{}"
+password = {{ env = "KT_PASSWORD" }}
+[tableau]
+url = "{}"
+site = "{}"
+[tableau.auth]
+kind = "pat"
+name = "{}"
+secret = {{ env = "KT_PAT" }}
+[state]
+store = "sqlite:state.db"
+[[dataset]]
+name = "ap_invoices"
+service = "Erp.BO.APInvoiceSvc"
+entity_set = "APInvoices"
+select = ["Company", "VendorNum", "InvoiceNum", "InvoiceDate", "InvoiceAmt", "CurrencyCode", "Posted"]
+page_size = 100
+project = "Finance"
+datasource = "AP invoices"
+"#,
+            self.kinetic.url(),
+            self.kinetic.user(),
+            self.tableau.url(),
+            self.tableau.site(),
+            self.tableau.pat_name()
+        );
+        std::fs::write(self.directory.path().join("kinetic-tableau.toml"), change(text)).unwrap();
+    }
+
+    async fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(binary().await);
+        command
+            .args(arguments)
+            .current_dir(self.directory.path())
+            .env("KT_API_KEY", self.kinetic.api_key())
+            .env("KT_PASSWORD", self.kinetic.password())
+            .env("KT_PAT", self.tableau.pat_secret())
+            .env_remove("RUST_LOG")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        command
+    }
+
+    async fn run(&self, arguments: &[&str]) -> Output {
+        let output = self.command(arguments).await.output().await.unwrap();
+        self.shows_no_secret(&output);
+        output
+    }
+
+    fn shows_no_secret(&self, output: &Output) {
+        let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        for secret in [self.kinetic.api_key(), self.kinetic.password(), self.tableau.pat_secret(), CANARY] {
+            assert!(!text.contains(secret), "a secret was printed");
+        }
+    }
+
+    /// Runs a command that must fail, with one line that says why and one that says what to do. Answers both.
+    async fn complaint(&self, mut command: Command) -> String {
+        let output = command.output().await.unwrap();
+        self.shows_no_secret(&output);
+        assert_eq!(output.status.code(), Some(1));
+        let text = String::from_utf8(output.stderr).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(
+            matches!(lines.as_slice(), [error, next] if error.starts_with("error: ") && next.starts_with("  next: ")),
+            "not one clear line and its hint:\n{text}"
+        );
+        text
+    }
+
+    /// What lies in Tableau is what is in Kinetic, row for row and cell for cell, and the state says so too.
+    async fn is_equal(&self) {
+        let copy = self.directory.path().join("copy.hyper");
+        std::fs::copy(self.tableau.extract_path("AP invoices").expect("it has landed"), &copy).unwrap();
+        let truth = self.kinetic.rows("APInvoices");
+        let found =
+            compare::compare(&engine().await, &copy, &["Company", "VendorNum", "InvoiceNum"], &truth).await.unwrap();
+        assert!(found.matches(), "{found:?}");
+        assert!(found.cells > 0);
+        let status = json(&self.run(&["status", "--json"]).await);
+        assert_eq!(status["datasets"][0]["landed_rows"], truth.len());
+        assert_eq!(status["datasets"][0]["pending_delivery"], Value::Null);
+        assert!(self.run(&["audit", "--verify"]).await.status.success());
+    }
+}
+
+fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
+        panic!("standard output is not one JSON value: {error}: {}", String::from_utf8_lossy(&output.stderr))
+    })
+}
+
+fn succeeded(output: &Output) {
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_demo_matches_for_machines_and_keeps_what_it_made() {
+    let directory = tempfile::tempdir().unwrap();
+    let kept = directory.path().join("kept");
+    let mut demo = Command::new(binary().await);
+    demo.args(["demo", "--json", "--rows", "700", "--keep"]).arg(&kept);
+    let output = demo.output().await.unwrap();
+    succeeded(&output);
+    let report = json(&output);
+    let datasets = report["datasets"].as_array().unwrap();
+    let names: Vec<&str> = datasets.iter().map(|dataset| dataset["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["vendors", "ap_invoices", "purchase_orders", "gl_accounts"]);
+    for dataset in datasets {
+        assert_eq!(dataset["matches"], true, "{dataset}");
+        assert_eq!(dataset["source_rows"], dataset["landed_rows"]);
+        assert_eq!(dataset["full"]["matches"], true);
+        assert!(
+            dataset["incremental"]["inserted"].as_u64().unwrap() + dataset["incremental"]["updated"].as_u64().unwrap()
+                > 0
+        );
+        // An incremental cycle that reads everything again is none.
+        assert!(Path::new(dataset["extract"].as_str().unwrap()).is_file());
+    }
+    let refreshed: Vec<&str> = datasets
+        .iter()
+        .flat_map(|dataset| dataset["refreshes"].as_array().unwrap())
+        .map(|report| report["outcome"]["is"].as_str().unwrap())
+        .collect();
+    assert_eq!(refreshed, ["succeeded"; 4], "a datasource and a workbook after each of two landings");
+
+    // The state outlives the demo, and its own configuration reads it.
+    for arguments in
+        [["status"].as_slice(), &["audit", "--dataset", "ap_invoices", "--limit", "3"], &["audit", "--verify"]]
+    {
+        let mut command = Command::new(binary().await);
+        command.arg("--config").arg(kept.join("kinetic-tableau.toml")).args(arguments);
+        succeeded(&command.output().await.unwrap());
+    }
+
+    // A directory that holds something is left alone.
+    let mut again = Command::new(binary().await);
+    again.args(["demo", "--json", "--keep"]).arg(&kept);
+    let output = again.output().await.unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(output.stdout.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn check_is_content_with_what_works_and_changes_nothing() {
+    let world = World::start(50).await;
+    let checks = json(&world.run(&["check", "--json"]).await);
+    assert_eq!(checks["ok"], true, "{checks}");
+    assert!(world.tableau.extract_path("AP invoices").is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_api_key_is_one_clear_line() {
+    let world = World::start(5).await;
+    let mut sync = world.command(&["sync"]).await;
+    sync.env("KT_API_KEY", CANARY);
+    let text = world.complaint(sync).await;
+    assert!(text.contains("Kinetic at ") && text.contains("401"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_token_is_one_clear_line() {
+    let world = World::start(5).await;
+    let mut sync = world.command(&["sync"]).await;
+    sync.env("KT_PAT", CANARY);
+    let text = world.complaint(sync).await;
+    assert!(text.contains("Tableau at ") && text.contains("401001"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unreachable_host_is_one_clear_line_that_names_it() {
+    let world = World::start(5).await;
+    // Nobody listens on port 1.
+    for url in [world.kinetic.url().to_string(), world.tableau.url().to_string()] {
+        world.configure(|text| text.replace(&url, "http://127.0.0.1:1/x"));
+        let sync = world.command(&["sync"]).await;
+        let text = world.complaint(sync).await;
+        assert!(text.contains("127.0.0.1:1"), "{text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_column_is_one_clear_line_that_offers_the_nearest() {
+    let world = World::start(5).await;
+    world.configure(|text| text.replace("\"InvoiceAmt\"", "\"InvoiceAmnt\""));
+    let sync = world.command(&["sync"]).await;
+    let text = world.complaint(sync).await;
+    assert!(text.contains("no column InvoiceAmnt") && text.contains("InvoiceAmt?"), "{text}");
+    assert!(world.tableau.extract_path("AP invoices").is_none(), "something was published");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_datasource_name_that_exists_twice_is_one_clear_line() {
+    let world = World::start(5).await;
+    succeeded(&world.run(&["sync"]).await);
+    world.tableau.duplicate_datasource("AP invoices");
+    world.kinetic.random_changes("APInvoices", 2, 1);
+    let sync = world.command(&["sync"]).await;
+    let text = world.complaint(sync).await;
+    assert!(text.contains("2 datasources named 'AP invoices'"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unknown_key_ends_with_the_exit_code_of_a_wrong_configuration() {
+    let world = World::start(1).await;
+    world.configure(|text| text.replace("page_size", "pagesize"));
+    let output = world.run(&["sync"]).await;
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("'page_size'"));
+}
+
+/// The lines behind which a run is killed: while pages are read, while the sealed load is being published, and when it is visible
+/// but the checkpoint may not have moved.
+const MOMENTS: [&str; 3] = [" begins", "publishing", " rows landed"];
+
+impl World {
+    /// Starts a sync and kills it as soon as it has said so.
+    async fn killed_behind(&self, words: &str) {
+        let mut sync: Child = self.command(&["sync"]).await.spawn().unwrap();
+        let mut lines = BufReader::new(sync.stdout.take().unwrap()).lines();
+        let mut said = Vec::new();
+        while !said.last().is_some_and(|line: &String| line.contains(words)) {
+            let Some(line) = lines.next_line().await.unwrap() else {
+                let output = sync.wait_with_output().await.unwrap();
+                let complaint = String::from_utf8_lossy(&output.stderr);
+                panic!("the sync ended without saying {words:?}: {said:?} {complaint}");
+            };
+            said.push(line);
+        }
+        // SIGKILL: nothing in the process runs any more.
+        sync.kill().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_in_the_middle_of_either_cycle_and_run_again_nothing_is_lost_or_doubled() {
+    for words in MOMENTS {
+        let world = World::start(400).await;
+        world.killed_behind(words).await;
+        succeeded(&world.run(&["sync"]).await);
+        world.is_equal().await;
+
+        world.kinetic.random_changes("APInvoices", 60, 5);
+        world.killed_behind(words).await;
+        succeeded(&world.run(&["sync"]).await);
+        world.is_equal().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_again_and_again_it_still_ends_equal() {
+    let world = World::start(300).await;
+    for (seed, words) in (11..).zip(MOMENTS.iter().cycle().take(6)) {
+        world.killed_behind(words).await;
+        world.kinetic.random_changes("APInvoices", 10, seed);
+    }
+    succeeded(&world.run(&["sync"]).await);
+    // What the last run found to deliver first may be older than the last change.
+    succeeded(&world.run(&["sync"]).await);
+    world.is_equal().await;
+}

@@ -1,0 +1,8 @@
+//! The whole way: a simulated Kinetic, the crates, Tableau's own engine, a simulated Tableau; what has landed is read back and
+//! compared cell by cell.
+
+mod cycle;
+mod errors;
+mod faults;
+mod support;
+mod vendor;

@@ -1,0 +1,8 @@
+//! End-to-end tests of the workspace, in one binary.
+
+#[cfg(test)]
+mod cli;
+#[cfg(test)]
+mod e2e;
+#[cfg(test)]
+mod python;
