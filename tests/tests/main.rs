@@ -6,3 +6,5 @@ mod cli;
 mod e2e;
 #[cfg(test)]
 mod python;
+#[cfg(test)]
+mod tsc;
