@@ -92,7 +92,9 @@ pub(super) async fn publish(shared: &Arc<Shared>, query: &Query, headers: &Heade
         let taken = site.named(&project, &name).is_some();
         (project, taken)
     };
-    if taken && query.get("overwrite").map(String::as_str) != Some("true") {
+    // Tableau's own client writes `True`.
+    let wanted = |name: &str| query.get(name).is_some_and(|value| value.eq_ignore_ascii_case("true"));
+    if taken && !wanted("overwrite") {
         return Err(Failure::new("403007", "Forbidden", "You do not have permission to overwrite this data source."));
     }
     let datasource = Datasource {
@@ -107,7 +109,7 @@ pub(super) async fn publish(shared: &Arc<Shared>, query: &Query, headers: &Heade
         updated_at: Utc::now(),
     };
     let work = Work::Publish { datasource };
-    if query.get("asJob").map(String::as_str) == Some("true") {
+    if wanted("asJob") {
         let id = jobs::start(shared, work);
         return Ok((202, vec![shared.job(&id)?]));
     }

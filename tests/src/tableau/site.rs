@@ -136,7 +136,7 @@ pub(crate) fn fresh_id() -> String {
 }
 
 fn moment(at: DateTime<Utc>) -> String {
-    at.to_rfc3339_opts(SecondsFormat::Millis, true)
+    at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 impl Site {

@@ -4,9 +4,11 @@ Arguments: address, site, token name, token secret, id of a datasource with an u
 Prints one line per step and ends with `ok`.
 """
 
+import faulthandler
 import os
 import sys
 from pathlib import Path
+from random import Random
 
 # Files from a byte on go in blocks, so that a small extract takes the way of a large one.
 os.environ["TSC_FILESIZE_LIMIT_MB"] = "0"
@@ -50,9 +52,14 @@ def read(hyper, path):
         return connection.execute_list_query(f'SELECT "Id", "Name" FROM {TABLE} ORDER BY "Id"')
 
 
+# A job that never ends must not keep the tests waiting for ever.
+faulthandler.dump_traceback_later(60, exit=True)
+
+
 def main(address, site, token_name, token_secret, upstream, directory):
     directory = Path(directory)
-    server = TSC.Server(address, use_server_version=True)
+    server = TSC.Server(address)
+    server.use_server_version()
     assert server.version == "3.29", server.version
     auth = TSC.PersonalAccessTokenAuth(token_name, token_secret, site_id=site)
     with HyperProcess(
@@ -65,8 +72,8 @@ def main(address, site, token_name, token_secret, upstream, directory):
         print("made project", project.name)
 
         # More than one block.
-        filler = "x" * 200
-        rows = [(number, f"{filler} {number}") for number in range(60_000)]
+        random = Random(1)
+        rows = [(number, random.randbytes(50).hex()) for number in range(60_000)]
         extract = write(hyper, directory / "large.hyper", rows)
         blocks = extract.stat().st_size / (1 << 20)
         assert blocks > 1, f"only {blocks} MB"
