@@ -1,7 +1,10 @@
 //! Integration tests of the crate, in one binary.
 
+#[cfg(test)]
 mod engine;
 #[cfg(feature = "hyper-install")]
+#[cfg(test)]
 mod hyper;
 #[cfg(all(feature = "sqlite", feature = "test-util"))]
+#[cfg(test)]
 mod stores;

@@ -20,7 +20,7 @@ const CANARY: &str = "canary-51c9e0d2";
 
 impl compare::TrueRow for Row {
     fn text(&self, column: &str) -> Option<String> {
-        self.get(column).and_then(|value| value.to_text())
+        self.get(column).and_then(simulators::kinetic::Value::to_text)
     }
 }
 
@@ -258,7 +258,7 @@ async fn a_wrong_token_is_one_clear_line() {
 async fn an_unreachable_host_is_one_clear_line_that_names_it() {
     let world = World::start(5).await;
     // Nobody listens on port 1.
-    for url in [world.kinetic.url().to_string(), world.tableau.url().to_string()] {
+    for url in [world.kinetic.url().to_string(), world.tableau.url().clone()] {
         world.configure(|text| text.replace(&url, "http://127.0.0.1:1/x"));
         let sync = world.command(&["sync"]).await;
         let text = world.complaint(sync).await;

@@ -74,7 +74,7 @@ impl Service<'_> {
     }
 
     /// The key that a call's parameters name, in whatever case they are written.
-    fn key(&self, table: &Table, body: &Json) -> Result<String, Failure> {
+    fn key(table: &Table, body: &Json) -> Result<String, Failure> {
         let members = body.as_object().ok_or_else(|| Failure::business("Parameters are missing."))?;
         let mut parts = vec![super::COMPANY.to_owned()];
         for name in table.definition.key.iter().skip(1) {
@@ -92,7 +92,7 @@ impl Service<'_> {
 
     fn get_by_id(&self, database: &Database, body: &Json) -> Answer {
         let table = self.main(database)?;
-        let key = self.key(table, body)?;
+        let key = Self::key(table, body)?;
         let row = table.find(&key).and_then(|at| table.values(at)).ok_or_else(Failure::record_not_found)?;
         let mut tableset = Map::new();
         tableset.insert(table.definition.table.clone(), Json::Array(vec![self.json(table, row)]));
@@ -123,7 +123,7 @@ impl Service<'_> {
 
     fn delete_by_id(&self, database: &mut Database, body: &Json) -> Answer {
         let table = self.main(database)?;
-        let (key, set) = (self.key(table, body)?, table.definition.set.clone());
+        let (key, set) = (Self::key(table, body)?, table.definition.set.clone());
         if database.remove(&set, &key) { Ok(ok(&json!({}))) } else { Err(Failure::record_not_found()) }
     }
 
@@ -152,10 +152,10 @@ impl Service<'_> {
             }
         }
         let mut ds = body.get("ds").cloned().unwrap_or_else(|| json!({}));
-        if let Some(rows) = ds.as_object_mut().map(|ds| ds.entry(table.definition.table.clone()).or_insert(json!([]))) {
-            if let Some(rows) = rows.as_array_mut() {
-                rows.push(row);
-            }
+        if let Some(ds) = ds.as_object_mut()
+            && let Some(rows) = ds.entry(table.definition.table.clone()).or_insert(json!([])).as_array_mut()
+        {
+            rows.push(row);
         }
         Ok(ok(&json!({"parameters": {"ds": ds}})))
     }
@@ -177,7 +177,7 @@ impl Service<'_> {
                     "" => {}
                     "D" => {
                         let table = next.table(&set).ok_or_else(Failure::record_not_found)?;
-                        let key = table.key_of(&self.values(table, row)?);
+                        let key = table.key_of(&Self::values(table, row)?);
                         if !next.remove(&set, &key) {
                             return Err(Failure::record_not_found());
                         }
@@ -195,7 +195,7 @@ impl Service<'_> {
         let assigned = [("Vendors", "VendorNum"), ("POes", "PONum")].into_iter().find(|(set, _)| *set == set_name);
         let number = assigned.map(|(set, column)| (column, database.largest(set, column) + 1));
         let table = database.table(set_name).ok_or_else(Failure::record_not_found)?;
-        let mut values = self.values(table, row)?;
+        let mut values = Self::values(table, row)?;
         if let (true, Some((column, number))) = (adds, number)
             && let Some(at) = table.definition.at(column)
             && values.get(at) == Some(&Value::Int(0))
@@ -213,7 +213,7 @@ impl Service<'_> {
     }
 
     /// The values of a row as it was sent. What is missing is taken for empty, as Update does.
-    fn values(&self, table: &Table, row: &Json) -> Result<Vec<Value>, Failure> {
+    fn values(table: &Table, row: &Json) -> Result<Vec<Value>, Failure> {
         table
             .definition
             .columns

@@ -39,6 +39,7 @@ pub use self::value::{DateForm, Kind, Value};
 
 /// What differs between servers, or is not known of the real ones.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct Switches {
     /// What stands behind dates in answers.
     pub date_form: DateForm,

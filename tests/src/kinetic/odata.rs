@@ -66,6 +66,9 @@ impl Options {
     }
 }
 
+/// A table to expand, and which columns of ours meet which of its.
+type Children<'a> = (&'a Table, Vec<(usize, usize)>);
+
 /// What stays the same while one request is answered.
 pub(crate) struct Reading<'a> {
     pub(crate) database: &'a Database,
@@ -186,11 +189,7 @@ impl Reading<'_> {
         (all.into_iter().skip(skip).take(top).collect(), total)
     }
 
-    fn children(
-        &self,
-        definition: &Definition,
-        expand: &[String],
-    ) -> Result<Vec<(&Table, Vec<(usize, usize)>)>, Failure> {
+    fn children(&self, definition: &Definition, expand: &[String]) -> Result<Vec<Children<'_>>, Failure> {
         expand
             .iter()
             .map(|name| {
@@ -217,7 +216,7 @@ impl Reading<'_> {
         definition: &Definition,
         columns: &[usize],
         row: &[Value],
-        children: &[(&Table, Vec<(usize, usize)>)],
+        children: &[Children<'_>],
     ) {
         self.members(out, definition, columns, row);
         for (table, pairs) in children {

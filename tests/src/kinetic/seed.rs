@@ -330,11 +330,10 @@ pub(super) fn change(database: &mut Database, set: &str, count: usize, seed: u64
             .collect();
         let text = format!("changed {} {}", random.one_of(&NAMES), random.below(1_000));
         match set {
-            "Vendors" => columns.push(("Name", text.into())),
+            "Vendors" | "Customers" => columns.push(("Name", text.into())),
             "APInvoices" => columns.extend([("InvoiceBal", random.amount(3)), ("Description", text.into())]),
             "POes" => columns.extend([("TotalOrder", random.amount(3)), ("CommentText", text.into())]),
             "GLAccounts" => columns.push(("AccountDesc", text.into())),
-            "Customers" => columns.push(("Name", text.into())),
             "Parts" => columns.push(("PartDescription", text.into())),
             "PaymentEntries" => columns.push(("CheckAmt", random.amount(3))),
             "APTrans" => columns.push(("TranAmt", random.amount(3))),

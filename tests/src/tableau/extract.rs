@@ -1,6 +1,6 @@
 //! What the server does with extracts, by Tableau's own engine: checking a file, and changing its rows.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use kinetic_tableau_sync::hyper::{Connection, Engine, InstallOptions, find_or_install};
 use serde_json::Value as Json;
@@ -65,7 +65,7 @@ impl Extracts {
         }
     }
 
-    async fn change(&self, copy: &PathBuf, payload: Option<&Path>, actions: &[Json]) -> Result<(), String> {
+    async fn change(&self, copy: &Path, payload: Option<&Path>, actions: &[Json]) -> Result<(), String> {
         let connection = self.connect().await?;
         connection.attach(copy, "t").await.map_err(|error| error.to_string())?;
         let target = look(&connection, "t").await?;
@@ -164,10 +164,9 @@ fn statements(action: &Json, target: &Found, source: Option<&Found>) -> Result<V
     let source = source.ok_or("The action needs an upload.")?;
     check(source, "source")?;
     let from = source.in_database("s");
-    if let Some(unknown) = source.columns.iter().find(|column| !target.columns.contains(column)) {
-        if verb != "delete" {
-            return Err(format!("The column {unknown} does not exist in the target table."));
-        }
+    let unknown = source.columns.iter().find(|column| !target.columns.contains(column));
+    if let Some(unknown) = unknown.filter(|_| verb != "delete") {
+        return Err(format!("The column {unknown} does not exist in the target table."));
     }
     let columns: Vec<String> = source.columns.iter().map(|column| quoted(column)).collect();
     let columns = columns.join(", ");

@@ -368,7 +368,7 @@ async fn route(
     let rest = rest.get(2..).unwrap_or_default();
     match (method.as_str(), rest) {
         ("POST", ["datasources"]) => publish::publish(shared, query, headers, body).await,
-        ("POST", ["fileUploads"]) => publish::begin_upload(shared),
+        ("POST", ["fileUploads"]) => Ok(publish::begin_upload(shared)),
         ("PUT", ["fileUploads", id]) => publish::append(shared, id, query, headers, body),
         ("PATCH", ["datasources", id, "data"]) => {
             publish::update(shared, id, query, headers, &wire::read(headers, body)?)

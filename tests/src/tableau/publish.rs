@@ -16,11 +16,11 @@ const LARGEST_BLOCK: usize = 64 << 20;
 /// The largest file of an update.
 const LARGEST_UPDATE: usize = 100 << 20;
 
-pub(super) fn begin_upload(shared: &Shared) -> Reply {
+pub(super) fn begin_upload(shared: &Shared) -> (u16, Vec<Node>) {
     // As on real servers, the id has colons.
     let id = format!("{}:{}:0", locked(&shared.site).uploads.len(), fresh_id().replace('-', ""));
     locked(&shared.site).uploads.insert(id.clone(), Upload::default());
-    Ok((201, vec![Node::new("fileUpload").with("uploadSessionId", id).with("fileSize", 0)]))
+    (201, vec![Node::new("fileUpload").with("uploadSessionId", id).with("fileSize", 0)])
 }
 
 pub(super) fn append(shared: &Shared, id: &str, query: &Query, headers: &HeaderMap, body: &[u8]) -> Reply {

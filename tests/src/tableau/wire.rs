@@ -36,6 +36,7 @@ impl Node {
         Self { name, text: Some(text.to_owned()), ..Self::default() }
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "numbers and texts alike, where they are written")]
     pub(crate) fn with(mut self, name: &'static str, value: impl ToString) -> Self {
         self.attributes.push((name, value.to_string()));
         self
@@ -132,7 +133,9 @@ impl Language {
             Self::Xml => {
                 let mut out =
                     String::from("<?xml version='1.0' encoding='UTF-8'?><tsResponse xmlns=\"http://tableau.com/api\">");
-                nodes.iter().for_each(|node| node.xml(&mut out));
+                for node in nodes {
+                    node.xml(&mut out);
+                }
                 out.push_str("</tsResponse>");
                 plain(status, "application/xml;charset=utf-8", out)
             }

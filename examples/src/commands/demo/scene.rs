@@ -188,7 +188,7 @@ spool = "spool"
 
 impl TrueRow for Row {
     fn text(&self, column: &str) -> Option<String> {
-        self.get(column).and_then(|value| value.to_text())
+        self.get(column).and_then(simulators::kinetic::Value::to_text)
     }
 }
 
