@@ -16,8 +16,8 @@ fn update() -> UpdateData {
     UpdateData::new("request-7").action(Action::upsert(Condition::eq(target("Id"), source("Id"))))
 }
 
-fn rows() -> Option<FileSource> {
-    Some(FileSource::bytes(FileType::Hyper, &b"rows"[..]))
+fn rows() -> FileSource {
+    FileSource::bytes(FileType::Hyper, &b"rows"[..])
 }
 
 #[tokio::test]
@@ -39,7 +39,7 @@ async fn an_update_carries_its_request_id_and_a_lost_answer_makes_it_run_again_u
         .mount(&server)
         .await;
     let client = builder(&server).build().unwrap();
-    let job = client.datasources().update_data(&"d".into(), update(), rows()).await.unwrap();
+    let job = client.datasources().update_data(&"d".into(), update(), Some(rows())).await.unwrap();
     assert_eq!(job.id().as_str(), "job-1");
     let patches = requests(&server, "/data").await;
     let patches: Vec<_> = patches.iter().filter(|request| request.method.as_str() == "PATCH").collect();
@@ -67,7 +67,7 @@ async fn refusals_of_an_update_are_told_apart() {
     }
     let old = start("3.11").await;
     let client = builder(&old).build().unwrap();
-    let error = client.datasources().update_data(&"d".into(), update(), rows()).await.unwrap_err();
+    let error = client.datasources().update_data(&"d".into(), update(), Some(rows())).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
 }
 
