@@ -121,6 +121,23 @@ async fn rows_without_a_stamp_are_kept_up_to_date_too() {
 }
 
 #[tokio::test]
+async fn a_table_without_any_stamp_lands_whole() {
+    let world = World::new().await;
+    let spec = orders();
+    let orders: Vec<Value> = world.kinetic.rows("POes").iter().map(|row| row.get("PONum").unwrap().clone()).collect();
+    for order in &orders {
+        world.kinetic.database().write_silently("POes", [("PONum", order.clone()), ("ChangeDate", Value::Null)]);
+    }
+    assert_eq!(world.run(&spec).await.unwrap().landed_rows, orders.len() as u64);
+    world.assert_landed(&spec).await;
+    let idle = world.run(&spec).await.unwrap();
+    assert_eq!((idle.kind, idle.counts.unchanged), (Some(LoadKind::Delta), orders.len() as u64));
+    world.kinetic.random_changes("POes", 10, 4);
+    world.run(&spec).await.unwrap();
+    world.assert_landed(&spec).await;
+}
+
+#[tokio::test]
 async fn a_late_commit_is_found_by_the_overlap() {
     let world = World::new().await;
     let spec = vendors();

@@ -1,6 +1,6 @@
 //! Bad input: one clear error that says what to do next, and nothing lands.
 
-use kinetic_tableau_sync::{Disposition, Stage, SyncError, Track};
+use kinetic_tableau_sync::{Disposition, Resolution, SourceObject, Stage, SyncError, Track};
 use simulators::kinetic::KineticSim;
 use simulators::tableau::TableauSim;
 
@@ -25,8 +25,7 @@ async fn a_wrong_column_service_or_key_is_named_with_the_nearest_right_one() {
     spec.select.push("VendorNumm".to_owned());
     check(&world, &world.run(&spec).await.unwrap_err(), Stage::Schema, &["VendorNumm", "VendorNum?"]);
     let mut spec = vendors();
-    spec.source =
-        kinetic_tableau_sync::SourceObject::EntitySet { service: "Erp.BO.VendorSvc".into(), set: "Vendor".into() };
+    spec.source = SourceObject::EntitySet { service: "Erp.BO.VendorSvc".into(), set: "Vendor".into() };
     check(&world, &world.run(&spec).await.unwrap_err(), Stage::Schema, &["Vendors?"]);
     let mut spec = vendors();
     spec.track = Track::Revision { column: "Name".to_owned(), overlap: 0 };
@@ -37,6 +36,20 @@ async fn a_wrong_column_service_or_key_is_named_with_the_nearest_right_one() {
     let mut spec = vendors();
     spec.filter = Some("Naem eq 'x'".to_owned());
     check(&world, &world.run(&spec).await.unwrap_err(), Stage::Read, &["Naem"]);
+}
+
+#[tokio::test]
+async fn a_set_that_hides_its_rows_from_filters_lands_nothing() {
+    let world = World::new().await;
+    let mut spec = vendors();
+    spec.source = SourceObject::EntitySet { service: "Erp.BO.POSvc".into(), set: "PODetails".into() };
+    spec.select = vec!["LineDesc".to_owned(), "OrderQty".to_owned()];
+    spec.types.clear();
+    check(&world, &world.run(&spec).await.unwrap_err(), Stage::Read, &["has rows there", "BAQ"]);
+    // By a stamp the first page comes without a filter, and the second one is empty.
+    spec.track = Track::timestamp("ChangeDate", Resolution::Second);
+    check(&world, &world.run(&spec).await.unwrap_err(), Stage::Read, &["has rows there", "BAQ"]);
+    assert!(!world.target_is_there(&spec).await);
 }
 
 #[tokio::test]

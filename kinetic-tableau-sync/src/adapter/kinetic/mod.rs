@@ -73,6 +73,13 @@ impl KineticSource {
         first_value(query, column).await
     }
 
+    /// Whether a dataset that is tracked by a stamp has any row at all.
+    async fn has_rows(&self, spec: &DatasetSpec) -> Result<bool, SourceError> {
+        let query = self.query(spec)?.select([spec.track.column()]).top(1);
+        let page = query.send::<HashMap<String, Value>>().await.map_err(failed)?;
+        Ok(!page.items.is_empty())
+    }
+
     /// How stamps are written so that the server compares them as it stores them: tried out once per dataset, with the newest one.
     async fn form(&self, spec: &DatasetSpec, newest: &Stamp) -> Result<Form, SourceError> {
         let mut forms = self.forms.lock().await;
@@ -132,7 +139,7 @@ impl KineticSource {
                 let ranks = vec![Rank::new(schema, schema.version, column, RankKind::Integer)?];
                 let bound = field(column.as_str()).le(through);
                 let first = after.map(|after| vec![Literal::integer(after)]);
-                Ok(vec![Walk::new(query, Arc::clone(schema), ranks, Some(bound), first).until_integer(through)])
+                Ok(vec![Walk::new(query, Arc::clone(schema), ranks, Some(bound), first).between(after, through)])
             }
             Track::Timestamp { column, overlap, .. } => {
                 let keys = key_ranks(schema)?;
@@ -140,7 +147,12 @@ impl KineticSource {
                     // A stamp that changes or is missing must not decide whether a row is read.
                     return Ok(vec![Walk::new(query, Arc::clone(schema), keys, None, None)]);
                 };
+                let unstamped = field(column.as_str()).is_null();
+                let unstamped = Walk::new(query.clone(), Arc::clone(schema), keys.clone(), Some(unstamped), None);
                 let through = Stamp::parse(spec, window.through.as_str())?;
+                if through == Stamp::beginning() {
+                    return Ok(vec![unstamped]);
+                }
                 let form = self.form(spec, &through).await?;
                 let mut lower = Stamp::parse(spec, after.as_str())?;
                 if window.overlap {
@@ -151,11 +163,7 @@ impl KineticSource {
                     .and(field(column.as_str()).le(through.literal(form).map_err(failed)?));
                 let mut ranks = vec![Rank::new(schema, schema.stamp, column, RankKind::Stamp(form))?];
                 ranks.extend(keys.iter().cloned());
-                let unstamped = field(column.as_str()).is_null();
-                Ok(vec![
-                    Walk::new(query.clone(), Arc::clone(schema), keys, Some(unstamped), None),
-                    Walk::new(query, Arc::clone(schema), ranks, Some(bound), None),
-                ])
+                Ok(vec![unstamped, Walk::new(query, Arc::clone(schema), ranks, Some(bound), None)])
             }
         }
     }
@@ -174,7 +182,9 @@ impl Source for KineticSource {
 
     async fn head(&self, dataset: &DatasetSpec, _: &Schema) -> Result<Option<Cursor>, SourceError> {
         let Some(value) = self.newest(dataset).await? else {
-            return Ok(None);
+            // Rows without any stamp are rows all the same: their position is the beginning of time.
+            let unstamped = matches!(dataset.track, Track::Timestamp { .. }) && self.has_rows(dataset).await?;
+            return Ok(unstamped.then(|| Cursor::new(Stamp::beginning().to_string())));
         };
         Ok(Some(match &dataset.track {
             Track::Revision { .. } => Cursor::new(revision_of(dataset, &value)?.to_string()),

@@ -7,7 +7,7 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::time::Duration;
 
-use chrono::NaiveDateTime;
+use chrono::{NaiveDate, NaiveDateTime, NaiveTime};
 use epicor_kinetic::Literal;
 
 use crate::decode::timestamp_micros;
@@ -75,14 +75,20 @@ impl Stamp {
     /// The moment that much earlier.
     pub(super) fn earlier(&self, by: Duration) -> Self {
         let by = chrono::Duration::from_std(by).unwrap_or(chrono::Duration::MAX);
+        let beginning = Self::beginning();
         match self.local.checked_sub_signed(by) {
-            Some(local) => {
+            Some(local) if local >= beginning.local => {
                 let micros = self.micros.saturating_sub(by.num_microseconds().unwrap_or(i64::MAX));
                 Self { local, suffix: self.suffix.clone(), micros }
             }
-            // Before the first year there is nothing to be missed.
-            None => Self { local: NaiveDateTime::default(), suffix: self.suffix.clone(), micros: 0 },
+            _ => Self { suffix: self.suffix.clone(), ..beginning },
         }
+    }
+
+    /// Before all stamps: the first moment that the server's dates can hold.
+    pub(super) fn beginning() -> Self {
+        let local = NaiveDate::from_ymd_opt(1, 1, 1).unwrap_or_default().and_time(NaiveTime::MIN);
+        Self { local, suffix: String::new(), micros: local.and_utc().timestamp_micros() }
     }
 }
 
