@@ -5,6 +5,8 @@ mod cli;
 #[cfg(test)]
 mod e2e;
 #[cfg(test)]
+mod kinetic_sim;
+#[cfg(test)]
 mod python;
 #[cfg(test)]
 mod tsc;
