@@ -111,10 +111,6 @@ pub(crate) enum Action {
     Insert,
     /// It has changed.
     Update,
-    /// It is gone.
-    Delete,
-    /// It was not taken, with a reason.
-    Reject,
 }
 
 /// `engine`

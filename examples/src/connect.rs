@@ -6,8 +6,8 @@ use std::time::Duration;
 use kinetic_tableau_sync::hyper::EngineLocation;
 use kinetic_tableau_sync::store::{MemoryStore, SqliteStore};
 use kinetic_tableau_sync::{
-    AuditStore, Destination, HyperOptions, KineticSource, Progress, Source, StateStore, Syncer, SyncerBuilder,
-    TableauDestination,
+    AuditStore, Destination, HyperOptions, KineticSource, Progress, Source, SourceObject, StateStore, Syncer,
+    SyncerBuilder, TableauDestination,
 };
 use secrecy::ExposeSecret as _;
 
@@ -118,6 +118,25 @@ impl Store {
     }
 }
 
+/// Proves that Kinetic can be asked. A key whose scope leaves vendors out is tried with what the configuration reads.
+pub(crate) async fn ping(
+    client: &epicor_kinetic::Client,
+    config: &Config,
+) -> epicor_kinetic::Result<epicor_kinetic::Ping> {
+    let refused = match client.ping().await {
+        Err(error) if error.kind() == epicor_kinetic::ErrorKind::Forbidden => error,
+        ended => return ended,
+    };
+    let sets = config.datasets.iter().filter_map(|dataset| match &dataset.spec.source {
+        SourceObject::EntitySet { service, set } => Some((service, set)),
+        SourceObject::Baq { .. } => None,
+    });
+    match sets.into_iter().next() {
+        Some((service, set)) => client.ping_entity_set(epicor_kinetic::EntitySet::new(service, set)?).await,
+        None => Err(refused),
+    }
+}
+
 /// Everything a sync needs, connected.
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -133,7 +152,7 @@ impl Session {
         let tableau = tableau(&config.tableau)?;
         let engine = EngineLocation::find()?;
         let store = Store::open(&config.store)?;
-        kinetic.ping().await.map_err(|error| at_kinetic(&kinetic, error))?;
+        ping(&kinetic, config).await.map_err(|error| at_kinetic(&kinetic, error))?;
         tableau.sign_in().await.map_err(|error| at_tableau(&tableau, error))?;
         let destination = destination(config, &tableau, engine);
         let syncer =

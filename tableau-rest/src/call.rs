@@ -124,7 +124,6 @@ impl Call {
 }
 
 /// An answer that is a success.
-#[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) operation: String,
     pub(crate) idempotent: bool,
@@ -175,10 +174,14 @@ impl Answer {
     }
 }
 
-/// For errors that mean the thing asked for is gone, which is what a repeated deletion wants.
+/// For errors that mean the thing asked for is gone, which is what a deletion wants whose earlier attempt may have done it.
 pub(crate) fn gone_is_fine<T: Default>(result: Result<T>) -> Result<T> {
     match result {
-        Err(error) if error.kind() == ErrorKind::NotFound && error.attempts() > 1 && error.fate() == Fate::Final => {
+        Err(error)
+            if error.kind() == ErrorKind::NotFound
+                && error.delivery() == Delivery::Unknown
+                && error.fate() == Fate::Final =>
+        {
             Ok(T::default())
         }
         other => other,

@@ -203,14 +203,15 @@ impl Client {
     /// `fixed` is a session that is to be used as it is and not renewed.
     async fn repeat(&self, call: &Call, fixed: Option<Arc<Live>>) -> Result<Answer> {
         let begun = Instant::now();
-        let (mut attempts, mut renewed) = (0_u32, false);
+        let (mut attempts, mut renewed, mut lost) = (0_u32, false, false);
         loop {
             attempts = attempts.saturating_add(1);
             let live = match (&fixed, call.scope) {
                 (Some(live), _) => Some(Arc::clone(live)),
                 (None, Scope::Open(_)) => None,
                 (None, Scope::Site | Scope::Server) => {
-                    Some(self.live(false).await.map_err(|error| error.before(&call.operation))?)
+                    let live = self.live(false).await;
+                    Some(live.map_err(|error| error.before(&call.operation).after_lost(lost))?)
                 }
             };
             let error = match self.attempt(call, live.as_deref()).await {
@@ -227,18 +228,20 @@ impl Client {
             if let Some(live) = live.filter(|_| fixed.is_none() && error.fate() == Fate::StaleToken) {
                 self.shared.session.invalidate(&live);
                 if renewed {
-                    return Err(self.evicted(error).with_attempts(attempts));
+                    return Err(self.evicted(error).with_attempts(attempts).after_lost(lost));
                 }
                 // Refused before anything was done, so that even a change may go out again.
                 renewed = true;
                 trace::session_lost();
                 continue;
             }
-            match self.shared.retry.delay(&error, call.idempotent, attempts, begun.elapsed()) {
-                Some(delay) => tokio::time::sleep(delay).await,
-                None if call.idempotent => return Err(error.with_attempts(attempts)),
-                None => return Err(error.with_attempts(attempts).for_unrepeatable()),
-            }
+            let Some(delay) = self.shared.retry.delay(&error, call.idempotent, attempts, begun.elapsed()) else {
+                let error = error.with_attempts(attempts).after_lost(lost);
+                return Err(if call.idempotent { error } else { error.for_unrepeatable() });
+            };
+            // For a read it does not matter what became of it.
+            lost |= call.method != Method::GET && error.delivery() == Delivery::Unknown;
+            tokio::time::sleep(delay).await;
         }
     }
 

@@ -269,9 +269,25 @@ impl fmt::Debug for ClientBuilder {
 mod tests {
     use super::*;
     use crate::error::ErrorKind;
+    use crate::transport::{Body, TransportError, TransportErrorKind};
+
+    /// There without the feature `reqwest` too.
+    #[derive(Debug)]
+    struct Nowhere;
+
+    #[async_trait::async_trait]
+    impl Transport for Nowhere {
+        async fn send(&self, _: http::Request<bytes::Bytes>) -> Result<http::Response<Body>, TransportError> {
+            Err(TransportError::new(TransportErrorKind::Connect))
+        }
+    }
+
+    fn builder(url: &str) -> ClientBuilder {
+        Client::builder(url).transport(Arc::new(Nowhere)).password("user", "canary-password")
+    }
 
     fn build(url: &str) -> Result<Client> {
-        Client::builder(url).password("user", "canary-password").build()
+        builder(url).build()
     }
 
     #[test]
@@ -299,15 +315,16 @@ mod tests {
             assert_eq!(error.kind(), ErrorKind::Config, "{bad}");
             assert!(!format!("{error} {error:?}").contains("canary"), "{bad}");
         }
-        assert!(Client::builder("http://h").allow_http(true).password("u", "p").build().is_ok());
+        assert!(builder("http://h").allow_http(true).build().is_ok());
     }
 
     #[test]
     fn settings_that_cannot_work_are_refused_early() {
-        let builder = || Client::builder("https://h").password("u", "p");
+        let builder = || builder("https://h");
+        assert!(builder().build().is_ok());
         let kinds = [
-            Client::builder("https://h").build(),
-            Client::builder("https://h").personal_access_token("name", " ").build(),
+            Client::builder("https://h").transport(Arc::new(Nowhere)).build(),
+            builder().personal_access_token("name", " ").build(),
             builder().site("a/b").build(),
             builder().api_version("three").build(),
             builder().chunk_size(0).build(),

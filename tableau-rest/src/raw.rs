@@ -1,5 +1,7 @@
 //! The way out: any request below the site, with the same session, retry and errors as the typed calls.
 
+use std::fmt;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde::Serialize;
@@ -11,7 +13,6 @@ use crate::error::{Error, Result};
 
 /// A request of the caller's own making.
 #[must_use]
-#[derive(Debug)]
 pub struct RequestBuilder {
     client: Client,
     method: Method,
@@ -72,8 +73,15 @@ impl RequestBuilder {
     }
 }
 
+impl fmt::Debug for RequestBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Neither query nor body: both may hold a password or the caller's data.
+        let path = self.path.split(['?', '#']).next().unwrap_or_default();
+        f.debug_struct("RequestBuilder").field("method", &self.method).field("path", &path).finish_non_exhaustive()
+    }
+}
+
 /// An answer that is a success.
-#[derive(Debug)]
 pub struct Response {
     answer: Answer,
 }
@@ -100,5 +108,12 @@ impl Response {
     /// [`ErrorKind::Decode`](crate::ErrorKind::Decode) when it is no JSON or not of this shape.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T> {
         serde_json::from_slice(&self.answer.body).map_err(|error| self.answer.not_json(&error))
+    }
+}
+
+impl fmt::Debug for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not the body: it is the caller's data.
+        f.debug_struct("Response").field("status", &self.answer.head.status).finish_non_exhaustive()
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 
 /// What goes wrong with a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -156,11 +156,17 @@ pub(crate) async fn spoil(effect: Option<Effect>, response: Response<Body>) -> R
         Some(Effect::CutBody(length)) => {
             let body = whole(body).await;
             let announced = body.len();
-            let mut cut = broken(body.slice(..length.min(announced)), announced);
-            cut.headers_mut().extend(head.headers);
-            cut.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(announced));
-            *cut.status_mut() = head.status;
-            cut
+            let sent = body.slice(..length.min(announced));
+            let pieces = stream::iter([Ok(sent), Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset))]);
+            // What was sent must be out before the connection breaks, or the client does not even get the head.
+            let pieces = pieces.then(|piece: std::io::Result<Bytes>| async {
+                if piece.is_err() {
+                    tokio::task::yield_now().await;
+                }
+                piece
+            });
+            head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(announced));
+            Response::from_parts(head, Body::from_stream(pieces))
         }
         Some(Effect::CutQuietly(length)) => {
             let body = whole(body).await;

@@ -90,7 +90,5 @@ fn action(action: args::Action) -> Action {
     match action {
         args::Action::Insert => Action::Insert,
         args::Action::Update => Action::Update,
-        args::Action::Delete => Action::Delete,
-        args::Action::Reject => Action::Reject,
     }
 }

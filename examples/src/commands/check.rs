@@ -125,7 +125,7 @@ fn state(config: &Config) -> Outcome<((), String)> {
 
 async fn kinetic(config: &Config) -> Outcome<(epicor_kinetic::Client, String)> {
     let client = connect::kinetic(&config.kinetic)?;
-    let ping = client.ping().await.map_err(|error| connect::at_kinetic(&client, error))?;
+    let ping = connect::ping(&client, config).await.map_err(|error| connect::at_kinetic(&client, error))?;
     let mut message = format!(
         "{} answers for company {}, key and identity are accepted ({} ms)",
         client.root(),

@@ -29,6 +29,8 @@ const LOCKED: [Duration; 5] = [
     Duration::from_secs(1),
     Duration::from_secs(2),
 ];
+/// What the names of the engines' directories begin with.
+const PREFIX: &str = "kt-hyperd-";
 const USER: &str = "tableau_internal_user";
 /// The last part of the socket's name as `PostgreSQL` clients expect it.
 const PORT: u16 = 5432;
@@ -60,10 +62,11 @@ impl Engine {
     /// # Errors
     /// [`HyperErrorKind::Start`] as soon as it ends or fails, with its own words.
     pub async fn start(location: &EngineLocation) -> Result<Self, HyperError> {
+        sweep();
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(|error| failed("no port", error))?;
         let callback = listener.local_addr().map_err(|error| failed("no port", error))?;
         let directory = tempfile::Builder::new()
-            .prefix("kt-hyperd-")
+            .prefix(PREFIX)
             .tempdir()
             .map_err(|error| failed("no temporary directory", error))?;
         let mut child = spawn(location, callback, directory.path())?;
@@ -156,6 +159,20 @@ impl Address {
         {
             drop(directory);
             endpoint.rsplit(':').next().and_then(|port| port.parse().ok()).map(Self::Loopback).ok_or_else(silent)
+        }
+    }
+}
+
+/// Removes the directories of engines whose process is gone: a process that is killed cannot clean up behind itself.
+fn sweep() {
+    let Ok(entries) = std::fs::read_dir(std::env::temp_dir()) else { return };
+    for entry in entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX)) {
+        let written = std::fs::read_to_string(entry.path().join(format!(".s.PGSQL.{PORT}.pid")));
+        let process = written.ok().and_then(|text| text.trim().parse::<u32>().ok());
+        // Only where the system says for sure that the process is gone.
+        if cfg!(target_os = "linux") && process.is_some_and(|id| !Path::new(&format!("/proc/{id}")).exists()) {
+            // Those of other users cannot be removed, and need not.
+            let _ = std::fs::remove_dir_all(entry.path());
         }
     }
 }
@@ -277,7 +294,8 @@ impl Connection {
         let mut pauses = LOCKED.iter();
         loop {
             match self.run(doing, statement).await {
-                Err(error) if error.sqlstate() == Some("55006") => match pauses.next() {
+                // In use, or known still under the same path by a connection that is just going away.
+                Err(error) if matches!(error.sqlstate(), Some("55006" | "42P04")) => match pauses.next() {
                     Some(&pause) => tokio::time::sleep(pause).await,
                     None => return Err(error),
                 },

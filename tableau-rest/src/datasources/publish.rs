@@ -2,7 +2,7 @@
 
 use super::{Datasource, Datasources, upload};
 use crate::call::{Answer, Call};
-use crate::error::{Error, Result};
+use crate::error::{Delivery, Error, Result};
 use crate::ids::ProjectId;
 use crate::jobs::JobHandle;
 use crate::multipart::{self, FilePart};
@@ -117,9 +117,10 @@ impl Datasources {
     async fn commit(&self, call: Call, file: &FileSource, size: u64, kind: &str, payload: &str) -> Result<Answer> {
         let repeatable = call.idempotent;
         let call = call.idempotent(false);
-        let mut attempt = 1;
+        let (mut attempt, mut lost) = (1, false);
         loop {
-            let id = upload::upload(&self.client, &call.operation, file, size).await?;
+            let id = upload::upload(&self.client, &call.operation, file, size).await;
+            let id = id.map_err(|error| error.after_lost(lost))?;
             let body = multipart::assemble(payload, None).await?;
             let commit = call
                 .clone()
@@ -127,8 +128,11 @@ impl Datasources {
                 .query("datasourceType", kind)
                 .body(body.kind, body.body);
             match self.client.run(&commit).await {
-                Err(error) if upload::may_begin_anew(&error, repeatable, attempt) => attempt += 1,
-                ended => return ended,
+                Err(error) if upload::may_begin_anew(&error, repeatable, attempt) => {
+                    attempt += 1;
+                    lost |= error.delivery() == Delivery::Unknown;
+                }
+                ended => return ended.map_err(|error| error.after_lost(lost)),
             }
         }
     }

@@ -6,7 +6,7 @@ use serde::ser::{SerializeMap as _, Serializer};
 
 use super::{Datasources, upload};
 use crate::call::{Call, Scope};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::ids::DatasourceId;
 use crate::jobs::JobHandle;
 use crate::source::{FileSource, FileType};
@@ -403,13 +403,20 @@ impl Datasources {
             let answer = self.client.run(&call.idempotent(true)).await?;
             return JobHandle::of_answer(&self.client, &answer);
         };
-        let mut attempt = 1;
+        let (mut attempt, mut lost) = (1, false);
         loop {
-            let session = upload::upload(&self.client, OPERATION, &file, size).await?;
+            let session = upload::upload(&self.client, OPERATION, &file, size).await;
+            let session = session.map_err(|error| error.after_lost(lost))?;
             let commit = call.clone().query("uploadSessionId", session.as_str());
             match self.client.run(&commit).await {
-                Err(error) if upload::may_begin_anew(&error, true, attempt) => attempt += 1,
-                ended => return JobHandle::of_answer(&self.client, &ended?),
+                Err(error) if upload::may_begin_anew(&error, true, attempt) => {
+                    attempt += 1;
+                    lost |= error.delivery() == Delivery::Unknown;
+                }
+                ended => {
+                    let answer = ended.map_err(|error| error.after_lost(lost))?;
+                    return JobHandle::of_answer(&self.client, &answer);
+                }
             }
         }
     }

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::call::{Call, Scope};
 use crate::client::Client;
-use crate::error::{Delivery, Error, ErrorKind, Result};
+use crate::error::{Delivery, Error, Result};
 use crate::ids::UploadId;
 use crate::multipart::{self, FilePart};
 use crate::source::{FileSource, Reader};
@@ -34,7 +34,7 @@ pub(super) async fn upload(client: &Client, operation: &str, file: &FileSource, 
 
 /// The session is unknown (404015), or a block may or may not have arrived.
 fn is_worth_another(error: &Error) -> bool {
-    error.code() == Some("404015") || (error.delivery() == Delivery::Unknown && error.kind() != ErrorKind::File)
+    error.code() == Some("404015") || (error.delivery() == Delivery::Unknown && error.is_transient())
 }
 
 async fn one(client: &Client, file: &FileSource, size: u64, numbered: bool) -> Result<UploadId> {

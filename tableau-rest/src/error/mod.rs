@@ -323,6 +323,16 @@ impl Error {
         self
     }
 
+    /// `lost` says that an earlier attempt of the same change got no answer: it may have been done, whatever became of the last one.
+    #[must_use]
+    pub(crate) fn after_lost(mut self, lost: bool) -> Self {
+        if lost && self.0.delivery != Delivery::Unknown {
+            self.0.delivery = Delivery::Unknown;
+            return self.for_unrepeatable();
+        }
+        self
+    }
+
     pub(crate) fn fate(&self) -> Fate {
         self.0.fate
     }

@@ -41,11 +41,17 @@ impl Scrubber {
     }
 
     fn add_value(&mut self, secret: &str) {
-        let mut spellings = vec![secret.to_owned(), utf8_percent_encode(secret, NON_ALPHANUMERIC).to_string()];
-        if let Ok(json) = serde_json::to_string(secret) {
-            spellings.push(json.trim_matches('"').to_owned());
-        }
-        spellings.push(quick_xml::escape::escape(secret).into_owned());
+        let xml = |text: &str| quick_xml::escape::escape(text).into_owned();
+        let json = in_json(secret);
+        // The bodies that we send are JSON, and whoever sends them back may wrap them once more.
+        let spellings = [
+            secret.to_owned(),
+            utf8_percent_encode(secret, NON_ALPHANUMERIC).to_string(),
+            xml(secret),
+            xml(&json),
+            in_json(&json),
+            json,
+        ];
         for spelling in spellings {
             let spelling = spelling.to_ascii_lowercase();
             let known = self.needles.iter().any(|needle| needle.expose_secret() == spelling);
@@ -76,6 +82,12 @@ impl Scrubber {
         }
         clean
     }
+}
+
+/// The text as it stands between the quotes of a JSON string.
+fn in_json(text: &str) -> String {
+    let quoted = serde_json::to_string(text).unwrap_or_default();
+    quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(&quoted).to_owned()
 }
 
 impl fmt::Debug for Scrubber {

@@ -1,7 +1,7 @@
 //! Answers, and errors in Epicor's own form.
 
 use axum::body::Body;
-use axum::http::Response;
+use axum::http::{HeaderValue, Response, header};
 use serde_json::{Value as Json, json};
 use uuid::Uuid;
 
@@ -13,11 +13,13 @@ pub(crate) struct Failure {
     pub(crate) status: u16,
     pub(crate) kind: &'static str,
     pub(crate) message: String,
+    /// Whether the answer asks for Basic credentials.
+    pub(crate) challenge: bool,
 }
 
 impl Failure {
     pub(crate) fn new(status: u16, kind: &'static str, message: impl Into<String>) -> Self {
-        Self { status, kind, message: message.into() }
+        Self { status, kind, message: message.into(), challenge: false }
     }
 
     /// A query that cannot be answered as it is.
@@ -53,7 +55,11 @@ impl Failure {
     }
 
     pub(crate) fn response(&self) -> Response<Body> {
-        plain(self.status, "application/json; charset=utf-8", self.body().to_string())
+        let mut response = plain(self.status, "application/json; charset=utf-8", self.body().to_string());
+        if self.challenge {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"Epicor\""));
+        }
+        response
     }
 }
 

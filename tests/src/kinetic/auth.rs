@@ -68,7 +68,9 @@ pub(crate) fn check(headers: &HeaderMap, secrets: &Secrets, tokens: &mut Tokens)
         return Err(Failure::unauthorized(401, message));
     }
     let denied = || Failure::unauthorized(401, "Invalid username or password.");
-    let authorization = text(headers, "authorization").ok_or_else(denied)?;
+    let Some(authorization) = text(headers, "authorization") else {
+        return Err(Failure { challenge: true, ..denied() });
+    };
     let accepted = match authorization.split_once(' ') {
         Some(("Basic", credentials)) => {
             credentials == base64(format!("{}:{}", secrets.user, secrets.password).as_bytes())

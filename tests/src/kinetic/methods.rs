@@ -1,10 +1,13 @@
 //! Business-object methods: the few that integrations live on, with the envelopes of the real ones.
+//!
+//! A group of invoices is locked by one user at a time; nobody else writes into it until it is unlocked.
 
 use serde_json::{Map, Value as Json, json};
 
 use super::Switches;
 use super::answer::{Answer, Failure, ok};
 use super::database::{Database, Refusal};
+use super::rows;
 use super::table::{Table, set};
 use super::value::Value;
 
@@ -15,7 +18,7 @@ pub(crate) fn names(service: &str) -> Vec<&'static str> {
         "Erp.BO.VendorSvc" => &["GetNewVendor"][..],
         "Erp.BO.APInvoiceSvc" => &["GetNewAPInvHedInvoice", "GetNewAPInvDtlMiscellaneous", "UpdateMaster"][..],
         "Erp.BO.POSvc" => &["GetNewPOHeader", "GetNewPODetail"][..],
-        "Erp.BO.APInvGrpSvc" => &["GetNewAPInvGrpNoLock", "UnlockGroup"][..],
+        "Erp.BO.APInvGrpSvc" => &["GetNewAPInvGrpNoLock", "LockAPGroup", "UnlockAPGroup", "UnlockGroup"][..],
         _ => &[][..],
     });
     names
@@ -25,8 +28,8 @@ pub(crate) fn names(service: &str) -> Vec<&'static str> {
 pub(crate) fn call(
     database: &mut Database,
     switches: &Switches,
-    service: &str,
-    method: &str,
+    user: &str,
+    (service, method): (&str, &str),
     body: &Json,
 ) -> Option<Answer> {
     if !names(service).contains(&method) {
@@ -38,13 +41,14 @@ pub(crate) fn call(
         .filter(|table| table.definition.service == service)
         .map(|table| table.definition.set.clone())
         .collect();
-    let service = Service { sets, switches };
+    let service = Service { sets, switches, user };
     Some(match method {
         "GetByID" => service.get_by_id(database, body),
-        "GetRows" | "GetList" => service.get_rows(database),
+        "GetRows" | "GetList" => rows::get_rows(database, switches, &service.sets, body, method == "GetList"),
         "DeleteByID" => service.delete_by_id(database, body),
-        "UnlockGroup" => Ok(ok(&json!({}))),
-        "Update" => service.update(database, body).map(|ds| ok(&json!({"parameters": {"ds": ds}}))),
+        "LockAPGroup" => service.lock_group(database, body, user),
+        "UnlockAPGroup" | "UnlockGroup" => service.lock_group(database, body, ""),
+        "Update" => service.update(database, body, Missing::Blank).map(|ds| ok(&json!({"parameters": {"ds": ds}}))),
         "UpdateExt" => Ok(service.update_ext(database, body)),
         "UpdateMaster" => service.update_master(database, body),
         fresh => service.get_new(database, fresh, body),
@@ -55,6 +59,29 @@ struct Service<'a> {
     /// The service's sets, the main one first.
     sets: Vec<String>,
     switches: &'a Switches,
+    /// Who asks.
+    user: &'a str,
+}
+
+/// What becomes of the columns that a changed row does not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Missing {
+    /// They are emptied: `Update` wants whole rows.
+    Blank,
+    /// They stay: `UpdateExt` takes the key and what changes.
+    Keep,
+}
+
+/// A row as methods send it.
+pub(crate) fn row_json(switches: &Switches, table: &Table, row: &[Value]) -> Json {
+    let members = table.definition.columns.iter().zip(row).map(|(column, value)| {
+        let mut text = String::new();
+        value.write_json(&mut text, switches.date_form);
+        (column.name.clone(), serde_json::from_str(&text).unwrap_or(Json::Null))
+    });
+    let mut members: Map<String, Json> = members.collect();
+    members.insert("RowMod".to_owned(), "".into());
+    Json::Object(members)
 }
 
 impl Service<'_> {
@@ -63,14 +90,7 @@ impl Service<'_> {
     }
 
     fn json(&self, table: &Table, row: &[Value]) -> Json {
-        let members = table.definition.columns.iter().zip(row).map(|(column, value)| {
-            let mut text = String::new();
-            value.write_json(&mut text, self.switches.date_form);
-            (column.name.clone(), serde_json::from_str(&text).unwrap_or(Json::Null))
-        });
-        let mut members: Map<String, Json> = members.collect();
-        members.insert("RowMod".to_owned(), "".into());
-        Json::Object(members)
+        row_json(self.switches, table, row)
     }
 
     /// The key that a call's parameters name, in whatever case they are written.
@@ -110,15 +130,6 @@ impl Service<'_> {
             tableset.insert(children.definition.table.clone(), Json::Array(rows));
         }
         Ok(ok(&json!({"returnObj": tableset})))
-    }
-
-    fn get_rows(&self, database: &Database) -> Answer {
-        let table = self.main(database)?;
-        let rows: Vec<Json> = table.all().take(100).map(|(_, row)| self.json(table, row)).collect();
-        let more = table.len() > rows.len();
-        let mut tableset = Map::new();
-        tableset.insert(table.definition.table.clone(), Json::Array(rows));
-        Ok(ok(&json!({"returnObj": tableset, "parameters": {"morePages": more}})))
     }
 
     fn delete_by_id(&self, database: &mut Database, body: &Json) -> Answer {
@@ -161,7 +172,7 @@ impl Service<'_> {
     }
 
     /// Saves the marked rows of a tableset, all of them or none, and answers it with what was saved.
-    fn update(&self, database: &mut Database, body: &Json) -> Result<Json, Failure> {
+    fn update(&self, database: &mut Database, body: &Json, missing: Missing) -> Result<Json, Failure> {
         let ds = body
             .get("ds")
             .and_then(Json::as_object)
@@ -177,12 +188,17 @@ impl Service<'_> {
                     "" => {}
                     "D" => {
                         let table = next.table(&set).ok_or_else(Failure::record_not_found)?;
-                        let key = table.key_of(&Self::values(table, row)?);
+                        let key = table.key_of(&sent(table, row, None)?);
                         if !next.remove(&set, &key) {
                             return Err(Failure::record_not_found());
                         }
                     }
-                    mark => saved.push(self.save(&mut next, &set, row, mark == "A")?),
+                    mark => {
+                        if ["APInvoices", "APInvGrps"].contains(&set.as_str()) {
+                            self.refuse_locked(&next, row)?;
+                        }
+                        saved.push(self.save(&mut next, &set, row, (mark == "A", missing))?);
+                    }
                 }
             }
             answer.insert(name.clone(), Json::Array(saved));
@@ -191,11 +207,21 @@ impl Service<'_> {
         Ok(Json::Object(answer))
     }
 
-    fn save(&self, database: &mut Database, set_name: &str, row: &Json, adds: bool) -> Result<Json, Failure> {
+    fn save(
+        &self,
+        database: &mut Database,
+        set_name: &str,
+        row: &Json,
+        (adds, missing): (bool, Missing),
+    ) -> Result<Json, Failure> {
         let assigned = [("Vendors", "VendorNum"), ("POes", "PONum")].into_iter().find(|(set, _)| *set == set_name);
         let number = assigned.map(|(set, column)| (column, database.largest(set, column) + 1));
         let table = database.table(set_name).ok_or_else(Failure::record_not_found)?;
-        let mut values = Self::values(table, row)?;
+        let mut values = sent(table, row, None)?;
+        if let (false, Missing::Keep) = (adds, missing) {
+            let before = table.find(&table.key_of(&values)).and_then(|at| table.values(at));
+            values = sent(table, row, Some(before.ok_or_else(Failure::record_not_found)?))?;
+        }
         if let (true, Some((column, number))) = (adds, number)
             && let Some(at) = table.definition.at(column)
             && values.get(at) == Some(&Value::Int(0))
@@ -212,27 +238,42 @@ impl Service<'_> {
         Ok(self.json(table, &saved))
     }
 
-    /// The values of a row as it was sent. What is missing is taken for empty, as Update does.
-    fn values(table: &Table, row: &Json) -> Result<Vec<Value>, Failure> {
-        table
-            .definition
-            .columns
-            .iter()
-            .map(|column| match row.get(&column.name) {
-                Some(value) => Value::from_json(value, column.kind)
-                    .ok_or_else(|| Failure::business(format!("Column {} cannot hold {value}.", column.name))),
-                None if column.name == "Company" => Ok(super::COMPANY.into()),
-                None => Ok(Value::empty(column.kind)),
-            })
-            .collect()
+    /// Takes or gives up the group that the call names, unless it is somebody else's.
+    fn lock_group(&self, database: &mut Database, body: &Json, holder: &str) -> Answer {
+        let name = ["groupID", "InGroupID"].into_iter().find_map(|name| body.get(name)?.as_str());
+        let name = name.ok_or_else(|| Failure::business("Parameter groupID not found in input object"))?;
+        self.refuse_locked(database, &json!({"GroupID": name}))?;
+        let key = format!("{}\u{1f}{name}", super::COMPANY);
+        if database.table("APInvGrps").and_then(|table| table.find(&key)).is_none() {
+            return Err(Failure::record_not_found());
+        }
+        let columns = [("GroupID", Value::from(name)), ("ActiveUserID", holder.into())];
+        database.try_write("APInvGrps", columns, false).map_err(|_| Failure::record_not_found())?;
+        let table = database.table("APInvGrps").ok_or_else(Failure::record_not_found)?;
+        let group = table.find(&key).and_then(|at| table.values(at)).map(|row| self.json(table, row));
+        Ok(ok(&json!({"parameters": {"ds": {"APInvGrp": [group]}}})))
+    }
+
+    /// Refuses a row whose group is locked by somebody else.
+    fn refuse_locked(&self, database: &Database, row: &Json) -> Result<(), Failure> {
+        let name = row.get("GroupID").and_then(Json::as_str).unwrap_or_default();
+        let Some(table) = database.table("APInvGrps") else { return Ok(()) };
+        let group = table.find(&format!("{}\u{1f}{name}", super::COMPANY)).and_then(|at| table.values(at));
+        let holder = group.and_then(|group| group.get(table.definition.at("ActiveUserID")?));
+        match holder {
+            Some(Value::Text(holder)) if !holder.is_empty() && holder != self.user => {
+                Err(Failure::business(format!("Group {name} is locked by user {holder}.")))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// As Update, but a refusal comes inside of an answer that looks like a success.
     fn update_ext(&self, database: &mut Database, body: &Json) -> axum::http::Response<axum::body::Body> {
-        match self.update(database, body) {
+        match self.update(database, body, Missing::Keep) {
             Ok(ds) => ok(&json!({"returnObj": {"BOUpdError": []}, "parameters": {"ds": ds, "errorsOccurred": false}})),
             Err(failure) => {
-                let table = self.sets.first().cloned().unwrap_or_default();
+                let table = self.main(database).map(|table| table.definition.table.clone()).unwrap_or_default();
                 let error = json!({"TableName": table, "ErrorLevel": "Error", "ErrorType": "BLException", "ErrorText": failure.message});
                 ok(&json!({
                     "returnObj": {"BOUpdError": [error]},
@@ -250,11 +291,31 @@ impl Service<'_> {
             return Err(Failure::business(format!("Parameter {missing} not found in input object")));
         }
         let asks = self.switches.update_master_asks && body.get("suppressUserPrompts") != Some(&Json::Bool(true));
-        let ds = if asks { body.get("ds").cloned().unwrap_or_default() } else { self.update(database, body)? };
+        let ds = if asks {
+            body.get("ds").cloned().unwrap_or_default()
+        } else {
+            self.update(database, body, Missing::Blank)?
+        };
         let message = if asks { "The invoice has a question for you." } else { "" };
         Ok(ok(&json!({"parameters": {
             "ds": ds, "grpTotalInvAmt": 0, "requiresUserInput": asks, "opMessage": message, "opMsgChkBankRef": "",
             "opChkRevMsg": "", "lEnableGenLegalNum": false, "lUpdateRan": !asks, "opDUAMsg": "",
         }})))
     }
+}
+
+/// The values of a row as it was sent. What is missing is as before, or empty.
+fn sent(table: &Table, row: &Json, before: Option<&[Value]>) -> Result<Vec<Value>, Failure> {
+    table
+        .definition
+        .columns
+        .iter()
+        .enumerate()
+        .map(|(at, column)| match row.get(&column.name) {
+            Some(value) => Value::from_json(value, column.kind)
+                .ok_or_else(|| Failure::business(format!("Column {} cannot hold that value.", column.name))),
+            None if column.name == "Company" => Ok(super::COMPANY.into()),
+            None => Ok(before.and_then(|row| row.get(at)).cloned().unwrap_or_else(|| Value::empty(column.kind))),
+        })
+        .collect()
 }

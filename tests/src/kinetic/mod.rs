@@ -11,6 +11,7 @@ mod database;
 mod filter;
 mod methods;
 mod odata;
+mod rows;
 mod seed;
 mod table;
 mod value;
@@ -416,7 +417,7 @@ impl Shared {
         };
         let mut database = locked(&self.database);
         let service = Self::service(&database, service)?;
-        let called = methods::call(&mut database, &self.switches, &service, name, &body);
+        let called = methods::call(&mut database, &self.switches, &self.secrets.user, (&service, name), &body);
         called.unwrap_or_else(|| Err(Failure::unknown(name)))
     }
 

@@ -1,7 +1,7 @@
 //! Reading entity sets: options, order, pages, single rows, children.
 
 use std::cmp::Ordering;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 
 use axum::body::Body;
@@ -66,9 +66,6 @@ impl Options {
     }
 }
 
-/// A table to expand, and which columns of ours meet which of its.
-type Children<'a> = (&'a Table, Vec<(usize, usize)>);
-
 /// What stays the same while one request is answered.
 pub(crate) struct Reading<'a> {
     pub(crate) database: &'a Database,
@@ -76,6 +73,19 @@ pub(crate) struct Reading<'a> {
     /// Counts requests, so that unordered answers differ.
     pub(crate) turn: u64,
     pub(crate) root: &'a str,
+}
+
+/// The rows of an expanded set, by what they share with the row above.
+struct Children<'t> {
+    table: &'t Table,
+    ours: Vec<usize>,
+    below: HashMap<String, Vec<&'t [Value]>>,
+}
+
+/// The values in some places of a row as one text.
+pub(crate) fn joined(row: &[Value], places: &[usize]) -> String {
+    let parts = places.iter().map(|at| row.get(*at).map(ToString::to_string).unwrap_or_default());
+    parts.collect::<Vec<_>>().join("\u{1f}")
 }
 
 impl Reading<'_> {
@@ -201,11 +211,15 @@ impl Reading<'_> {
                 };
                 let (set, pairs) = definition.children.iter().find(|(set, _)| set == name).ok_or_else(unknown)?;
                 let table = self.database.table(set).ok_or_else(unknown)?;
-                let pairs = pairs
+                let (ours, its): (Vec<usize>, Vec<usize>) = pairs
                     .iter()
                     .filter_map(|(ours, its)| Some((definition.at(ours)?, table.definition.at(its)?)))
-                    .collect();
-                Ok((table, pairs))
+                    .unzip();
+                let mut below: HashMap<String, Vec<&[Value]>> = HashMap::new();
+                for (_, row) in table.all() {
+                    below.entry(joined(row, &its)).or_default().push(row);
+                }
+                Ok(Children { table, ours, below })
             })
             .collect()
     }
@@ -219,13 +233,12 @@ impl Reading<'_> {
         children: &[Children<'_>],
     ) {
         self.members(out, definition, columns, row);
-        for (table, pairs) in children {
+        for Children { table, ours, below } in children {
             // The last brace gives way to one more member.
             out.pop();
             let _ = write!(out, ",\"{}\":[", table.definition.set);
             let all: Vec<usize> = (0..table.definition.columns.len()).collect();
-            let meets = |child: &[Value]| pairs.iter().all(|(ours, its)| row.get(*ours) == child.get(*its));
-            for (nth, (_, child)) in table.all().filter(|(_, child)| meets(child)).enumerate() {
+            for (nth, child) in below.get(&joined(row, ours)).into_iter().flatten().enumerate() {
                 if nth > 0 {
                     out.push(',');
                 }
@@ -296,7 +309,9 @@ pub(crate) fn metadata(definitions: &[&Definition], actions: &[&str], facets: bo
             out.push_str("/>");
         }
         for (set, _) in &definition.children {
-            let _ = write!(out, "<NavigationProperty Name=\"{set}\" Type=\"Collection(Erp.{set})\"/>");
+            // The set is named in the plural, the type of its rows is not.
+            let Some(child) = definitions.iter().find(|child| child.set == *set) else { continue };
+            let _ = write!(out, "<NavigationProperty Name=\"{set}\" Type=\"Collection(Erp.{})\"/>", child.table);
         }
         out.push_str("</EntityType>");
     }

@@ -100,7 +100,7 @@ impl KineticSource {
                 return Ok(form);
             }
         }
-        let message = format!("dataset {}: the server does not compare {column} with dates as it writes them", spec.id);
+        let message = format!("the server does not compare {column} with dates as it writes them");
         Err(SourceError::new(SourceErrorKind::Config, message)
             .with_hint("track this dataset by revision, for instance track = \"revision\""))
     }
@@ -128,14 +128,14 @@ impl KineticSource {
         let query = self.query(spec)?.select(unique).top(spec.page_size.max(1).into());
         match &spec.track {
             Track::Revision { column, overlap } => {
-                let after = window.after.as_ref().map(|cursor| revision(spec, cursor)).transpose()?;
+                let after = window.after.as_ref().map(revision).transpose()?;
                 let after = match after {
                     Some(after) if window.overlap => {
                         Some(after.saturating_sub(i64::try_from(*overlap).unwrap_or(i64::MAX)).max(0))
                     }
                     after => after,
                 };
-                let through = revision(spec, &window.through)?;
+                let through = revision(&window.through)?;
                 let ranks = vec![Rank::new(schema, schema.version, column, RankKind::Integer)?];
                 let bound = field(column.as_str()).le(through);
                 let first = after.map(|after| vec![Literal::integer(after)]);
@@ -212,7 +212,7 @@ impl Source for KineticSource {
 
     fn is_after(&self, dataset: &DatasetSpec, later: &Cursor, earlier: &Cursor) -> Result<bool, SourceError> {
         match &dataset.track {
-            Track::Revision { .. } => Ok(revision(dataset, later)? > revision(dataset, earlier)?),
+            Track::Revision { .. } => Ok(revision(later)? > revision(earlier)?),
             Track::Timestamp { .. } => {
                 Ok(Stamp::parse(dataset, later.as_str())? > Stamp::parse(dataset, earlier.as_str())?)
             }
@@ -245,15 +245,15 @@ fn revision_of(spec: &DatasetSpec, value: &Value) -> Result<i64, SourceError> {
     // Some versions write 64-bit numbers as text.
     let number = value.as_i64().or_else(|| value.as_str().and_then(|text| text.parse().ok()));
     number.ok_or_else(|| {
-        let message = format!("dataset {}: {} is no whole number of 64 bits", spec.id, spec.track.column());
+        let message = format!("{} is no whole number of 64 bits", spec.track.column());
         SourceError::new(SourceErrorKind::Config, message)
             .with_hint("track the dataset by its row version (SysRevID), or by a stamp: track = { timestamp = \"…\" }")
     })
 }
 
-fn revision(spec: &DatasetSpec, cursor: &Cursor) -> Result<i64, SourceError> {
+fn revision(cursor: &Cursor) -> Result<i64, SourceError> {
     cursor.as_str().parse().map_err(|_| {
-        let message = format!("dataset {}: the checkpoint is no revision", spec.id);
+        let message = "the checkpoint is no revision".to_owned();
         SourceError::new(SourceErrorKind::Config, message).with_hint(
             "the way of tracking has changed: give the dataset a new name, so that it begins with a full load",
         )

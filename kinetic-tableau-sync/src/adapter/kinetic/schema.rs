@@ -12,17 +12,17 @@ const ANY_DECIMAL: ColumnType = ColumnType::Decimal { precision: 38, scale: 10 }
 /// Resolves the columns of a dataset.
 pub(super) fn resolve(spec: &DatasetSpec, metadata: &Metadata, set: &str) -> Result<Schema, SourceError> {
     let Some(entity) = metadata.entity_type_of(set) else {
-        let message = format!("dataset {}: {} is not offered by this Kinetic", spec.id, spec.source);
+        let message = format!("{} is not offered by this Kinetic", spec.source);
         return Err(config(message, nearest(set, metadata.entity_sets()).map(|near| format!("did you mean {near}?"))));
     };
     let keys: &[String] = if spec.key.is_empty() { &entity.keys } else { &spec.key };
     if keys.is_empty() {
-        let message = format!("dataset {}: the metadata names no key", spec.id);
+        let message = "the metadata names no key".to_owned();
         return Err(config(message, Some("name the columns that tell rows apart in the dataset's `key`".to_owned())));
     }
     if let Some(unknown) = spec.types.keys().find(|name| !spec.select.contains(name) && !keys.contains(name)) {
         let near = nearest(unknown, spec.select.iter().map(String::as_str));
-        let message = format!("dataset {}: `types` names {unknown}, which is not selected", spec.id);
+        let message = format!("`types` names {unknown}, which is not selected");
         return Err(config(message, near.map(|near| format!("did you mean {near}?"))));
     }
 
@@ -30,7 +30,7 @@ pub(super) fn resolve(spec: &DatasetSpec, metadata: &Metadata, set: &str) -> Res
     let missing_keys = keys.iter().filter(|key| !spec.select.contains(key));
     for name in missing_keys.chain(&spec.select) {
         if columns.iter().any(|column| column.source == *name) {
-            let message = format!("dataset {}: {name} is selected twice", spec.id);
+            let message = format!("{name} is selected twice");
             return Err(config(message, Some("take one of them out of `select`".to_owned())));
         }
         let property = property(spec, entity, name)?;
@@ -74,7 +74,7 @@ fn check_revision(spec: &DatasetSpec, entity: &EntityType, column: &str) -> Resu
         return Ok(());
     }
     let hint = format!("use track = {{ timestamp = \"{column}\" }} or a dataset with SysRevID");
-    Err(config(format!("dataset {}: {column} is {kind}, no revision", spec.id), Some(hint)))
+    Err(config(format!("{column} is {kind}, no revision"), Some(hint)))
 }
 
 fn check_stamp(spec: &DatasetSpec, entity: &EntityType, column: &str) -> Result<(), SourceError> {
@@ -83,7 +83,7 @@ fn check_stamp(spec: &DatasetSpec, entity: &EntityType, column: &str) -> Result<
         return Ok(());
     }
     let hint = format!("use track = {{ revision = \"{column}\" }} or another column");
-    Err(config(format!("dataset {}: {column} is {kind}, no date", spec.id), Some(hint)))
+    Err(config(format!("{column} is {kind}, no date"), Some(hint)))
 }
 
 fn dimension(spec: &DatasetSpec, columns: &[Column], name: &str) -> Result<usize, SourceError> {
@@ -91,7 +91,7 @@ fn dimension(spec: &DatasetSpec, columns: &[Column], name: &str) -> Result<usize
     at.ok_or_else(|| {
         let near = nearest(name, spec.select.iter().map(String::as_str));
         let hint = near.map_or_else(|| "add it to `select`".to_owned(), |near| format!("did you mean {near}?"));
-        let message = format!("dataset {}: `dimensions` names {name}, which is not selected", spec.id);
+        let message = format!("`dimensions` names {name}, which is not selected");
         config(message, Some(hint))
     })
 }
@@ -99,7 +99,7 @@ fn dimension(spec: &DatasetSpec, columns: &[Column], name: &str) -> Result<usize
 fn property<'a>(spec: &DatasetSpec, entity: &'a EntityType, name: &str) -> Result<&'a Property, SourceError> {
     entity.property(name).ok_or_else(|| {
         let near = nearest(name, entity.properties.iter().map(|property| property.name.as_str()));
-        let message = format!("dataset {}: {} has no column {name}", spec.id, spec.source);
+        let message = format!("{} has no column {name}", spec.source);
         let hint = match (near, &spec.source) {
             (Some(near), _) => format!("did you mean {near}? Case matters"),
             (None, SourceObject::EntitySet { .. }) => {
@@ -126,8 +126,7 @@ fn kind_of(spec: &DatasetSpec, property: &Property) -> Result<ColumnType, Source
         EdmType::DateTimeOffset => moment(spec, &property.name),
         EdmType::String | EdmType::Guid | EdmType::TimeOfDay | EdmType::Duration | EdmType::Binary => ColumnType::Text,
         other => {
-            let message =
-                format!("dataset {}: column {} is of type {other}, which cannot land", spec.id, property.name);
+            let message = format!("column {} is of type {other}, which cannot land", property.name);
             return Err(config(message, Some("take it out of `select`".to_owned())));
         }
     })
@@ -162,7 +161,7 @@ fn check_keys(spec: &DatasetSpec, entity: &EntityType, keys: &[String]) -> Resul
     let guid = |name: &&String| entity.property(name).is_some_and(|property| property.edm_type == EdmType::Guid);
     match keys.iter().find(guid) {
         Some(name) => {
-            let message = format!("dataset {}: key column {name} is a guid, which cannot be paged by", spec.id);
+            let message = format!("key column {name} is a guid, which cannot be paged by");
             Err(config(message, Some("track the dataset by revision, or choose another `key`".to_owned())))
         }
         None => Ok(()),

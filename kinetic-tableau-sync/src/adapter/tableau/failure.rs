@@ -8,10 +8,10 @@ use crate::hyper::{HyperError, HyperErrorKind};
 /// A failure of the REST client.
 pub(super) fn failed(error: Error) -> DestinationError {
     let kind = match error.kind() {
-        ErrorKind::Auth | ErrorKind::Forbidden => DestinationErrorKind::Auth,
-        ErrorKind::PayloadTooLarge => DestinationErrorKind::TooLarge,
         // It may have happened: the load is asked for again under the same request id.
         _ if error.delivery() == Delivery::Unknown => DestinationErrorKind::Unknown,
+        ErrorKind::Auth | ErrorKind::Forbidden => DestinationErrorKind::Auth,
+        ErrorKind::PayloadTooLarge => DestinationErrorKind::TooLarge,
         ErrorKind::Config | ErrorKind::NotFound => DestinationErrorKind::Config,
         ErrorKind::UpdateInProgress
         | ErrorKind::AlreadyQueued

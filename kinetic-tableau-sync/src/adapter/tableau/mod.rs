@@ -15,8 +15,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tableau_rest::{
-    Action, Client, Condition, Datasource, DatasourceId, ErrorKind, FileSource, JobHandle, JobOutcome, ProjectId,
-    PublishRequest, Published, Refresh, UPDATE_DATA_LIMIT, UnknownReason, UpdateData, WaitPolicy, source, target,
+    Action, Client, Condition, Datasource, DatasourceId, Delivery, ErrorKind, FileSource, JobHandle, JobOutcome,
+    ProjectId, PublishRequest, Published, Refresh, UPDATE_DATA_LIMIT, UnknownReason, UpdateData, WaitPolicy, source,
+    target,
 };
 use tokio::sync::Mutex;
 
@@ -169,7 +170,8 @@ impl TableauDestination {
                     waited += BUSY_PAUSE;
                 }
                 Err(error) => {
-                    let gone = matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Unsupported);
+                    let gone = error.delivery() != Delivery::Unknown
+                        && matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Unsupported);
                     return Err(if gone { refused(&error.to_string()) } else { failed(error) });
                 }
             }
