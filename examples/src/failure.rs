@@ -159,10 +159,18 @@ impl From<kinetic_tableau_sync::AuditError> for Failure {
 
 impl From<epicor_kinetic::Error> for Failure {
     fn from(error: epicor_kinetic::Error) -> Self {
-        Self {
-            message: client_message(error.operation(), error.message(), error.attempts()),
-            ..Self::of(&error, error.hint())
+        let mut message = client_message(error.operation(), error.message(), error.attempts());
+        // Why a business rule refuses only the server knows. The client has taken the secrets out of its words.
+        let words = error.service_error().filter(|_| error.kind() == epicor_kinetic::ErrorKind::Rejected);
+        if let Some(line) = words.and_then(|said| said.message.lines().next()) {
+            let line: String = line.chars().take(200).collect();
+            message = format!("{message}; the server says: {line}");
+            return Self {
+                message,
+                ..Self::of(&error, Some("check `company`, the filters and the rights of the user"))
+            };
         }
+        Self { message, ..Self::of(&error, error.hint()) }
     }
 }
 

@@ -246,6 +246,15 @@ async fn a_wrong_api_key_is_one_clear_line() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_company_is_told_in_the_servers_own_words() {
+    let world = World::start(5).await;
+    world.configure(|text| text.replace("EPIC06", "EPIC99"));
+    let sync = world.command(&["sync"]).await;
+    let text = world.complaint(sync).await;
+    assert!(text.contains("Company EPIC99 is not valid") && text.contains("check `company`"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_token_is_one_clear_line() {
     let world = World::start(5).await;
     let mut sync = world.command(&["sync"]).await;
