@@ -71,6 +71,14 @@ pub fn install(options: &InstallOptions) -> Result<EngineLocation, HyperError> {
         )));
     };
     fs::create_dir_all(&root).map_err(|error| HyperError::io("make", &root, error))?;
+    // One download at a time; whoever has waited finds what the other one has fetched.
+    let lock = root.join("install.lock");
+    let lock = File::create(&lock)
+        .and_then(|file| file.lock().map(|()| file))
+        .map_err(|error| HyperError::io("lock", &lock, error))?;
+    if found.hyperd.is_file() {
+        return Ok(found);
+    }
     // In the cache itself, so that the last step is a rename within one file system.
     let work = tempfile::Builder::new()
         .prefix("install-")
@@ -81,7 +89,9 @@ pub fn install(options: &InstallOptions) -> Result<EngineLocation, HyperError> {
     check(&wheel, sha256)?;
     let unpacked = work.path().join("unpacked");
     unpack(&wheel, &unpacked)?;
-    match fs::rename(&unpacked, &home) {
+    let moved = fs::rename(&unpacked, &home);
+    drop(lock);
+    match moved {
         // Somebody else was faster.
         Err(_) if found.hyperd.is_file() => Ok(found),
         Err(error) => Err(HyperError::io("move the extract engine to", &home, error)),
