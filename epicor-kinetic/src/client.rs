@@ -8,17 +8,18 @@ use http::{HeaderValue, Method};
 use tokio::time::Instant;
 use url::Url;
 
-use crate::config::ClientBuilder;
+use crate::config::{CallSettings, ClientBuilder};
 use crate::entity::EntitySet;
 use crate::error::{Error, Result};
-use crate::exchange::{Call, Shared};
+use crate::exchange::{Call, LICENCE_WAIT, Shared};
 use crate::metadata::Metadata;
 use crate::query::Query;
 use crate::raw::RequestBuilder;
 use crate::service::Service;
 
-/// Calls that take this long without much to do are waiting for a shared licence (observed).
-const LICENCE_WAIT: Duration = Duration::from_secs(20);
+/// What an operator should know about calls that take 20 s and more.
+const LICENCE_HINT: &str =
+    "the server takes over 20 s for calls: this is how it slows them down when all web service licences are in use";
 
 /// A client for one company of one Kinetic instance.
 ///
@@ -27,6 +28,7 @@ const LICENCE_WAIT: Duration = Duration::from_secs(20);
 pub struct Client {
     shared: Arc<Shared>,
     company: Arc<str>,
+    settings: Option<Arc<CallSettings>>,
 }
 
 /// What [`Client::ping`] found.
@@ -37,12 +39,29 @@ pub struct Ping {
     pub elapsed: Duration,
 }
 
+/// An entry of a service document.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
+#[non_exhaustive]
+pub struct ServiceItem {
+    /// The name, for example `Vendors`.
+    pub name: String,
+    /// What it is; `EntitySet` unless the server says otherwise.
+    #[serde(default = "entity_set")]
+    pub kind: String,
+    /// Its address, relative to the document.
+    #[serde(default)]
+    pub url: String,
+}
+
+/// What OData lets a server leave out.
+fn entity_set() -> String {
+    "EntitySet".to_owned()
+}
+
 impl Ping {
     /// What an operator should know although the ping succeeded.
     pub fn hint(&self) -> Option<&'static str> {
-        (self.elapsed >= LICENCE_WAIT).then_some(
-            "the server took over 20 s for one row: this is how it slows calls down when all web service licences are in use",
-        )
+        (self.elapsed >= LICENCE_WAIT).then_some(LICENCE_HINT)
     }
 }
 
@@ -67,7 +86,19 @@ impl Client {
     /// # Errors
     /// [`ErrorKind::Config`](crate::ErrorKind::Config) when `company` cannot be a company's id.
     pub fn for_company(&self, company: impl AsRef<str>) -> Result<Self> {
-        Ok(Self { shared: Arc::clone(&self.shared), company: Self::checked_company(company.as_ref())? })
+        Ok(Self { company: Self::checked_company(company.as_ref())?, ..self.clone() })
+    }
+
+    /// The same client in another plant, language or culture. Connections, token and limits stay shared.
+    #[must_use]
+    pub fn with_call_settings(&self, settings: CallSettings) -> Self {
+        Self { settings: (!settings.is_empty()).then(|| Arc::new(settings)), ..self.clone() }
+    }
+
+    /// What an operator should know although calls succeed: several of them in a row took over 20 s, which is how the
+    /// server slows calls down when all web service licences are in use (observed).
+    pub fn hint(&self) -> Option<&'static str> {
+        self.shared.slow.suspicious().then_some(LICENCE_HINT)
     }
 
     /// Begins a query of an entity set.
@@ -108,6 +139,24 @@ impl Client {
         self.read_metadata(operation, url).await
     }
 
+    /// Reads the names of the entity sets of a service: its service document. Short, where the metadata of a service
+    /// can have megabytes.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) when there is no such service, otherwise as
+    /// [`Client::metadata`].
+    pub async fn service_document(&self, service: impl AsRef<str>) -> Result<Vec<ServiceItem>> {
+        #[derive(serde::Deserialize)]
+        struct Document {
+            value: Vec<ServiceItem>,
+        }
+        let service = service.as_ref();
+        let operation = format!("read service document of {service}");
+        crate::service::check_service(service)?;
+        let url = self.odata_url(&operation, &[service])?;
+        Ok(self.execute(&Call::get(operation, url)).await?.json::<Document>()?.value)
+    }
+
     async fn read_metadata(&self, operation: String, url: Url) -> Result<Metadata> {
         let mut call = Call::get(operation, url);
         call.accept = HeaderValue::from_static("application/xml");
@@ -144,8 +193,12 @@ impl Client {
         &self.shared
     }
 
-    pub(crate) fn assemble(shared: Shared, company: Arc<str>) -> Self {
-        Self { shared: Arc::new(shared), company }
+    pub(crate) fn settings(&self) -> Option<&CallSettings> {
+        self.settings.as_deref()
+    }
+
+    pub(crate) fn assemble(shared: Shared, company: Arc<str>, settings: CallSettings) -> Self {
+        Self { shared: Arc::new(shared), company, settings: (!settings.is_empty()).then(|| Arc::new(settings)) }
     }
 
     pub(crate) fn checked_company(company: &str) -> Result<Arc<str>> {

@@ -11,9 +11,10 @@ use url::{Host, Url};
 use crate::auth::{
     Basic, Bearer, ClientCredentials, Credential, Identity, KeyOnly, OAuth2, TokenChannel, TokenResource,
 };
+use crate::budget::{Bucket, RetryBudget};
 use crate::client::Client;
 use crate::error::{Error, Result};
-use crate::exchange::Shared;
+use crate::exchange::{Shared, SlowCalls};
 use crate::retry::RetryPolicy;
 use crate::transport::Transport;
 
@@ -37,6 +38,51 @@ pub enum License {
     None,
 }
 
+/// What the `CallSettings` header says beside the company: in which plant, language and culture a call works.
+///
+/// The server ignores plants that do not exist (observed).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[must_use]
+pub struct CallSettings {
+    plant: Option<String>,
+    language: Option<String>,
+    format_culture: Option<String>,
+}
+
+impl CallSettings {
+    /// Nothing set: the user's own defaults on the server.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The plant to work in.
+    pub fn plant(mut self, plant: impl Into<String>) -> Self {
+        self.plant = Some(plant.into());
+        self
+    }
+
+    /// The language of the server's texts, for example `en-us`.
+    pub fn language(mut self, language: impl Into<String>) -> Self {
+        self.language = Some(language.into());
+        self
+    }
+
+    /// The culture in which the server formats texts, for example `de-CH` (`FormatCulture`).
+    pub fn format_culture(mut self, culture: impl Into<String>) -> Self {
+        self.format_culture = Some(culture.into());
+        self
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    pub(crate) fn named(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let all = [("Plant", &self.plant), ("Language", &self.language), ("FormatCulture", &self.format_culture)];
+        all.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?)))
+    }
+}
+
 /// Collects the settings of a [`Client`].
 #[must_use]
 #[derive(Clone)]
@@ -47,10 +93,10 @@ pub struct ClientBuilder {
     identity: Identity,
     transport: Option<Arc<dyn Transport>>,
     license: License,
-    plant: Option<String>,
-    language: Option<String>,
+    settings: CallSettings,
     timeout: Duration,
     retry: RetryPolicy,
+    budget: RetryBudget,
     concurrency: usize,
     allow_http: bool,
 }
@@ -64,10 +110,10 @@ impl ClientBuilder {
             identity: Identity::Missing,
             transport: None,
             license: License::default(),
-            plant: None,
-            language: None,
+            settings: CallSettings::default(),
             timeout: DEFAULT_TIMEOUT,
             retry: RetryPolicy::default(),
+            budget: RetryBudget::default(),
             concurrency: DEFAULT_CONCURRENCY,
             allow_http: false,
         }
@@ -136,15 +182,27 @@ impl ClientBuilder {
         self
     }
 
+    /// How many retries all calls together may make. See [`RetryBudget`].
+    pub fn retry_budget(mut self, budget: RetryBudget) -> Self {
+        self.budget = budget;
+        self
+    }
+
     /// The plant to work in. The server ignores one that does not exist (observed).
     pub fn plant(mut self, plant: impl Into<String>) -> Self {
-        self.plant = Some(plant.into());
+        self.settings.plant = Some(plant.into());
         self
     }
 
     /// The language of the server's texts, for example `en-us`.
     pub fn language(mut self, language: impl Into<String>) -> Self {
-        self.language = Some(language.into());
+        self.settings.language = Some(language.into());
+        self
+    }
+
+    /// Plant, language and culture together. See also [`Client::with_call_settings`].
+    pub fn call_settings(mut self, settings: CallSettings) -> Self {
+        self.settings = settings;
         self
     }
 
@@ -222,8 +280,8 @@ impl ClientBuilder {
                 root,
                 api_key,
                 license,
-                plant: self.plant,
-                language: self.language,
+                bucket: Bucket::new(self.budget),
+                slow: SlowCalls::default(),
                 credential,
                 transport,
                 timeout: self.timeout,
@@ -231,6 +289,7 @@ impl ClientBuilder {
                 permits: tokio::sync::Semaphore::new(self.concurrency),
             },
             company,
+            self.settings,
         ))
     }
 }

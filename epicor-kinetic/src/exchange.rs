@@ -1,6 +1,7 @@
 //! How a request travels: headers, identity, time limit, redirects, renewal of the identity, and retries.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,6 +12,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use crate::auth::Credential;
+use crate::budget::Bucket;
 use crate::client::Client;
 use crate::error::{Delivery, Error, ErrorKind, Fate, Result, Scrubber};
 use crate::raw::Response;
@@ -20,13 +22,18 @@ use crate::transport::{Transport, TransportError, TransportErrorKind};
 
 const MOST_REDIRECTS: u32 = 5;
 
+/// Calls that take this long without much to do are waiting for a shared licence (observed).
+pub(crate) const LICENCE_WAIT: Duration = Duration::from_secs(20);
+/// One slow call says nothing; so many one after the other do.
+const SLOW_IN_A_ROW: u32 = 3;
+
 /// What all clones of a client have in common.
 pub(crate) struct Shared {
     pub(crate) root: Url,
     pub(crate) api_key: HeaderValue,
     pub(crate) license: Option<HeaderValue>,
-    pub(crate) plant: Option<String>,
-    pub(crate) language: Option<String>,
+    pub(crate) bucket: Bucket,
+    pub(crate) slow: SlowCalls,
     pub(crate) credential: Arc<dyn Credential>,
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) timeout: Duration,
@@ -59,7 +66,10 @@ impl Client {
         let (mut attempts, mut redirects, mut renewed) = (0_u32, 0_u32, false);
         loop {
             let (error, sent) = match self.attempt(call, &url).await {
-                Ok(Answer::Done(response)) => return Ok(response),
+                Ok(Answer::Done(response)) => {
+                    self.shared().bucket.give();
+                    return Ok(response);
+                }
                 Ok(Answer::Elsewhere(next)) if redirects < MOST_REDIRECTS => {
                     redirects += 1;
                     url = next;
@@ -87,6 +97,10 @@ impl Client {
                 continue;
             }
             match self.shared().retry.delay(&error, call.idempotent, attempts, begun.elapsed()) {
+                Some(_) if !self.shared().bucket.take() => {
+                    let error = error.with_attempts(attempts).without_budget();
+                    return Err(if call.idempotent { error } else { error.for_unrepeatable() });
+                }
                 Some(delay) => tokio::time::sleep(delay).await,
                 None if call.idempotent => return Err(error.with_attempts(attempts)),
                 None => return Err(error.with_attempts(attempts).for_unrepeatable()),
@@ -103,6 +117,7 @@ impl Client {
             return Err(Box::new((error.before(&call.operation), None)));
         }
         let sent = request.headers().clone();
+        let begun = Instant::now();
         let answer = tokio::time::timeout(self.shared().timeout, self.shared().transport.send(request))
             .await
             .unwrap_or_else(|_| Err(TransportError::new(TransportErrorKind::Timeout)))
@@ -114,6 +129,9 @@ impl Client {
             }
         };
         if head.status.is_success() {
+            if self.shared().slow.note(begun.elapsed()) {
+                trace::licence_wait();
+            }
             let scrubber = Scrubber::of(&sent);
             return Ok(Answer::Done(Response::new(call.operation.clone(), head, body, scrubber)));
         }
@@ -144,7 +162,10 @@ impl Client {
         }
         if let Some(settings) = self.call_settings() {
             let settings = HeaderValue::from_str(&settings).map_err(|_| {
-                Error::config(call.operation.clone(), "plant or language cannot be sent; check their characters")
+                Error::config(
+                    call.operation.clone(),
+                    "plant, language or culture cannot be sent; check their characters",
+                )
             })?;
             headers.insert(HeaderName::from_static("callsettings"), settings);
         }
@@ -153,16 +174,11 @@ impl Client {
 
     /// The `CallSettings` header, only when there is something to set. Headers are ASCII, so the rest is escaped.
     fn call_settings(&self) -> Option<String> {
-        let (plant, language) = (self.shared().plant.as_deref(), self.shared().language.as_deref());
-        if plant.is_none() && language.is_none() {
-            return None;
-        }
+        let given = self.settings()?;
         let mut settings = serde_json::Map::new();
         settings.insert("Company".to_owned(), self.company().into());
-        for (name, value) in [("Plant", plant), ("Language", language)] {
-            if let Some(value) = value {
-                settings.insert(name.to_owned(), value.into());
-            }
+        for (name, value) in given.named() {
+            settings.insert(name.to_owned(), value.into());
         }
         let json = serde_json::Value::Object(settings).to_string();
         let mut ascii = String::with_capacity(json.len());
@@ -198,6 +214,25 @@ impl Client {
         }
         let read = matches!(call.method, Method::GET | Method::HEAD);
         Ok(read.then_some(target))
+    }
+}
+
+/// Counts calls in a row that took so long that they must have waited for a shared licence.
+#[derive(Debug, Default)]
+pub(crate) struct SlowCalls(AtomicU32);
+
+impl SlowCalls {
+    /// Whether this was the one from which on it is no chance any more.
+    fn note(&self, elapsed: Duration) -> bool {
+        if elapsed < LICENCE_WAIT {
+            self.0.store(0, Ordering::Relaxed);
+            return false;
+        }
+        self.0.fetch_add(1, Ordering::Relaxed) + 1 == SLOW_IN_A_ROW
+    }
+
+    pub(crate) fn suspicious(&self) -> bool {
+        self.0.load(Ordering::Relaxed) >= SLOW_IN_A_ROW
     }
 }
 

@@ -16,7 +16,27 @@ use crate::error::{Error, Result};
 pub struct Metadata {
     sets: Vec<(String, String)>,
     types: Vec<EntityType>,
-    actions: Vec<String>,
+    actions: Vec<Action>,
+}
+
+/// A method of a service.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Action {
+    /// The name, for example `GetRows`.
+    pub name: String,
+    /// The parameters, in the order of the document. Their names are case-sensitive and irregular.
+    pub parameters: Vec<Parameter>,
+}
+
+/// A parameter of a method.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Parameter {
+    /// The name.
+    pub name: String,
+    /// The full name of its type: a primitive one or a tableset.
+    pub type_name: String,
 }
 
 /// The row type of an entity set.
@@ -154,9 +174,14 @@ impl Metadata {
         &self.types
     }
 
-    /// The names of the methods.
-    pub fn actions(&self) -> &[String] {
+    /// The methods, as far as the document lists them.
+    pub fn actions(&self) -> &[Action] {
         &self.actions
+    }
+
+    /// The method of this name.
+    pub fn action(&self, name: &str) -> Option<&Action> {
+        self.actions.iter().find(|action| action.name == name)
     }
 
     /// Documents refer to types by namespace or by alias; the last part is what both have in common.
@@ -185,14 +210,17 @@ impl Metadata {
         let mut found = Self::default();
         let mut namespace = String::new();
         let mut open: Option<EntityType> = None;
+        let mut action: Option<Action> = None;
         let mut is_edmx = false;
         loop {
             let (start, closes) = match reader.read_event()? {
                 Event::Start(start) => (start, false),
                 Event::Empty(start) => (start, true),
                 Event::End(end) => {
-                    if end.local_name().as_ref() == "EntityType" {
-                        found.types.extend(open.take());
+                    match end.local_name().as_ref() {
+                        "EntityType" => found.types.extend(open.take()),
+                        "Action" | "Function" => found.note(action.take()),
+                        _ => {}
                     }
                     continue;
                 }
@@ -233,12 +261,30 @@ impl Metadata {
                     }
                 }
                 "Action" | "Function" => {
-                    // Overloads repeat the name.
                     let name = attribute(&start, "Name")?;
-                    found.actions.extend(name.filter(|name| !found.actions.contains(name)));
+                    action = name.map(|name| Action { name, parameters: Vec::new() });
+                    if closes {
+                        found.note(action.take());
+                    }
+                }
+                "Parameter" => {
+                    let (name, type_name) = (attribute(&start, "Name")?, attribute(&start, "Type")?);
+                    if let (Some(action), Some(name)) = (&mut action, name) {
+                        action.parameters.push(Parameter { name, type_name: type_name.unwrap_or_default() });
+                    }
                 }
                 _ => {}
             }
+        }
+    }
+
+    /// Overloads repeat the name; the one with the most parameters is the one to know.
+    fn note(&mut self, action: Option<Action>) {
+        let Some(action) = action else { return };
+        match self.actions.iter_mut().find(|known| known.name == action.name) {
+            Some(known) if known.parameters.len() >= action.parameters.len() => {}
+            Some(known) => *known = action,
+            None => self.actions.push(action),
         }
     }
 

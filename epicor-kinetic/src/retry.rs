@@ -94,7 +94,7 @@ fn worth_it(error: &Error, idempotent: bool) -> bool {
     match (error.delivery(), error.kind()) {
         (Delivery::NotSent, ErrorKind::Transport | ErrorKind::Throttled | ErrorKind::Server)
         | (Delivery::Answered, ErrorKind::Throttled) => true,
-        (Delivery::Unknown, ErrorKind::Transport) => idempotent,
+        (Delivery::Unknown, ErrorKind::Transport | ErrorKind::Server) => idempotent,
         (Delivery::Answered, ErrorKind::Server) => idempotent || asked_to_wait,
         _ => false,
     }

@@ -86,6 +86,12 @@ impl MethodCall {
         self
     }
 
+    /// A JSON object that is written already, so that no number passes through a value tree.
+    pub(crate) fn raw_parameters(mut self, body: Vec<u8>) -> Self {
+        self.parameters = Ok(body);
+        self
+    }
+
     /// Says that repeating the call is harmless. Only true of methods that read.
     pub fn idempotent(mut self) -> Self {
         self.idempotent = true;

@@ -23,3 +23,11 @@ pub(crate) fn failed(error: &Error, attempt: u32) {
 
 #[cfg(not(feature = "tracing"))]
 pub(crate) fn failed(_error: &Error, _attempt: u32) {}
+
+#[cfg(feature = "tracing")]
+pub(crate) fn licence_wait() {
+    tracing::warn!("several calls in a row took over 20 s: probably all web service licences are in use");
+}
+
+#[cfg(not(feature = "tracing"))]
+pub(crate) fn licence_wait() {}

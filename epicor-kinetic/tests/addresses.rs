@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use epicor_kinetic::{Client, EntitySet, ErrorKind, License, Literal, Order, field};
 use http::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::fake;
 
@@ -110,19 +110,55 @@ async fn baq_parameters_are_plain_pairs_and_may_repeat() {
 
 #[tokio::test]
 async fn a_row_is_found_by_its_positional_key() {
-    let (client, log) = fake::client(|_, _| fake::answer(200, r#"{"InvoiceNum":"A/1'#?"}"#));
+    let (client, log) = fake::client(|_, _| fake::answer(200, r#"{"InvoiceNum":"A 1'#?"}"#));
     let row: Value = client
         .entity_set(EntitySet::AP_INVOICES)
         .select(["InvoiceNum"])
-        .get([Literal::from("EPIC06"), Literal::from(1042), Literal::from("A/1'#?")])
+        .get([Literal::from("EPIC06"), Literal::from(1042), Literal::from("A 1'#?")])
         .await
         .unwrap();
-    assert_eq!(row["InvoiceNum"], "A/1'#?");
+    assert_eq!(row["InvoiceNum"], "A 1'#?");
     assert_eq!(
         log.last().uri().to_string(),
         "https://erp.example.com/live/api/v2/odata/EPIC06/Erp.BO.APInvoiceSvc/\
-         APInvoices(%27EPIC06%27,1042,%27A%2F1%27%27%23%3F%27)?$select=InvoiceNum"
+         APInvoices(%27EPIC06%27,1042,%27A%201%27%27%23%3F%27)?$select=InvoiceNum"
     );
+}
+
+#[tokio::test]
+async fn a_key_with_a_slash_becomes_a_filter_since_servers_lose_it_in_the_path() {
+    let (client, log) = fake::client(|number, _| match number {
+        1 => fake::rows(&[json!({ "InvoiceNum": "A/1" })]),
+        2 => fake::rows(&[]),
+        _ => fake::rows(&[json!({}), json!({})]),
+    });
+    let get = || {
+        let query = client.entity_set(EntitySet::AP_INVOICES).select(["InvoiceNum"]).filter(field("Posted").eq(true));
+        async move { query.get::<Value>(["EPIC06".into(), 1042.into(), "A/1".into()]).await }
+    };
+    assert_eq!(get().await.unwrap()["InvoiceNum"], "A/1");
+    assert_eq!(
+        fake::option(&log.last(), "$filter").unwrap(),
+        "Posted eq true and Company eq 'EPIC06' and VendorNum eq 1042 and InvoiceNum eq 'A/1'"
+    );
+    assert_eq!(log.last().uri().path(), "/live/api/v2/odata/EPIC06/Erp.BO.APInvoiceSvc/APInvoices");
+    assert_eq!(get().await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(get().await.unwrap_err().kind(), ErrorKind::Decode);
+    let own = client.entity_set(EntitySet::new("Erp.BO.OwnSvc", "Owns").unwrap());
+    assert_eq!(own.get::<Value>(["a\\b".into()]).await.unwrap_err().kind(), ErrorKind::Config);
+    assert_eq!(log.len(), 3);
+}
+
+#[tokio::test]
+async fn a_key_that_cannot_be_right_is_refused_with_the_names_of_its_columns() {
+    let (client, log) = fake::client(|_, _| fake::answer(200, "{}"));
+    let invoices = client.entity_set(EntitySet::AP_INVOICES);
+    let short = invoices.get::<Value>(["EPIC06".into(), 7.into()]).await.unwrap_err();
+    assert!(short.to_string().contains("Company, VendorNum, InvoiceNum"), "{short}");
+    for key in [vec![], vec!["EPIC06".into(), 7.into(), Literal::null()]] {
+        assert_eq!(invoices.get::<Value>(key).await.unwrap_err().kind(), ErrorKind::Config);
+    }
+    assert_eq!(log.len(), 0);
 }
 
 #[tokio::test]

@@ -8,9 +8,17 @@ mod table;
 #[cfg(test)]
 mod addresses;
 #[cfg(test)]
+mod batches;
+#[cfg(test)]
+mod drafts;
+#[cfg(test)]
 mod errors;
 #[cfg(test)]
 mod keyset;
+#[cfg(test)]
+mod links;
+#[cfg(test)]
+mod lookup;
 #[cfg(test)]
 mod metadata;
 #[cfg(test)]

@@ -47,7 +47,10 @@ async fn columns_types_and_keys_of_a_service_are_known() {
     let metadata = client.metadata("Erp.BO.VendorSvc").await.unwrap();
     assert_eq!(log.last().uri().path(), "/live/api/v2/odata/EPIC06/Erp.BO.VendorSvc/$metadata");
     assert_eq!(metadata.entity_sets().collect::<Vec<_>>(), ["Vendors", "VendorPPs"]);
-    assert_eq!(metadata.actions(), ["GetRows", "UpdateExt"]);
+    assert_eq!(
+        metadata.actions().iter().map(|action| action.name.as_str()).collect::<Vec<_>>(),
+        ["GetRows", "UpdateExt"]
+    );
     let vendor = metadata.entity_type_of("Vendors").unwrap();
     assert_eq!(vendor.name, "Erp.Vendor");
     assert_eq!(vendor.keys, ["Company", "VendorNum"]);

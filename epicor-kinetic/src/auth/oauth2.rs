@@ -48,6 +48,25 @@ impl OAuth2 {
         }
     }
 
+    /// Epicor's identity provider, for tenants in its cloud: its token address and the scope for Kinetic (observed).
+    pub fn epicor(client_id: impl Into<String>, client_secret: impl Into<String>) -> Self {
+        Self::client_credentials("https://login.epicor.com/connect/token", client_id, client_secret).scope("epicor_erp")
+    }
+
+    /// Entra ID, for a tenant by its id or domain and a Kinetic that is registered as the application
+    /// `application_uri`, for example `api://…`. The calling application must be mapped to a Kinetic user.
+    pub fn entra(
+        tenant: impl AsRef<str>,
+        application_uri: impl AsRef<str>,
+        client_id: impl Into<String>,
+        client_secret: impl Into<String>,
+    ) -> Self {
+        let tenant = crate::address::segment(tenant.as_ref().trim());
+        let address = format!("https://login.microsoftonline.com/{tenant}/oauth2/v2.0/token");
+        let scope = format!("{}/.default", application_uri.as_ref().trim().trim_end_matches('/'));
+        Self::client_credentials(address, client_id, client_secret).scope(scope)
+    }
+
     /// The scopes to ask for, separated by spaces.
     #[must_use]
     pub fn scope(mut self, scope: impl Into<String>) -> Self {
@@ -127,5 +146,20 @@ impl fmt::Debug for ClientCredentials {
             .field("host", &self.url.host_str())
             .field("settings", &self.settings)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_two_known_services_have_their_address_and_scope() {
+        let epicor = OAuth2::epicor("id", "secret");
+        assert_eq!(epicor.token_url, "https://login.epicor.com/connect/token");
+        assert_eq!(epicor.scope.as_deref(), Some("epicor_erp"));
+        let entra = OAuth2::entra("example.com/../x", "api://kinetic/", "id", "secret");
+        assert_eq!(entra.token_url, "https://login.microsoftonline.com/example.com%2F..%2Fx/oauth2/v2.0/token");
+        assert_eq!(entra.scope.as_deref(), Some("api://kinetic/.default"));
     }
 }

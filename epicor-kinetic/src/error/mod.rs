@@ -227,6 +227,10 @@ impl Error {
         error.0.fate = verdict.fate;
         error.0.status = Some(status);
         error.0.retry_after = crate::retry::retry_after(headers);
+        // A proxy that gave up waiting, or lost the server, does not know what the server did.
+        if parsed.is_none() && matches!(status, StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT) {
+            error.0.delivery = Delivery::Unknown;
+        }
         if parsed.is_none() {
             error.0.excerpt = service::excerpt(body, scrubber);
         }
@@ -247,6 +251,12 @@ impl Error {
         error.0.status = Some(status);
         error.0.service = Some(service);
         error
+    }
+
+    #[must_use]
+    pub(crate) fn with_message(mut self, message: String) -> Self {
+        self.0.message = message;
+        self
     }
 
     #[must_use]
@@ -292,6 +302,15 @@ impl Error {
                 Some(Cow::Borrowed("the change may have been made: read the record again before you repeat the call"));
         }
         self
+    }
+
+    /// It would have been tried again, had not so many other calls failed before.
+    #[must_use]
+    pub(crate) fn without_budget(self) -> Self {
+        if self.0.hint.is_some() {
+            return self;
+        }
+        self.with_hint("not tried again, since the retry budget of the client is used up: the server fails often")
     }
 
     pub(crate) fn fate(&self) -> Fate {

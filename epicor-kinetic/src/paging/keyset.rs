@@ -10,6 +10,7 @@ use futures_util::{StreamExt, TryStreamExt};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::ahead::read_ahead;
 use super::columns::KeysetColumns;
 use super::row::pick;
 use super::{Page, RawPage, decode_row};
@@ -32,12 +33,13 @@ pub struct Keyset {
     columns: KeysetColumns,
     after: Option<Vec<String>>,
     remaining: Option<u64>,
+    ahead: usize,
     done: bool,
 }
 
 impl Keyset {
     pub(crate) fn new(query: Query, columns: KeysetColumns) -> Self {
-        Self { remaining: query.top, query, columns, after: None, done: false }
+        Self { remaining: query.top, query, columns, after: None, ahead: 0, done: false }
     }
 
     /// Goes on behind the last row of the page before the continuation was taken.
@@ -105,20 +107,33 @@ impl Keyset {
         }
         self.after = last;
         self.remaining = self.remaining.map(|remaining| remaining.saturating_sub(items.len() as u64));
-        Ok(Some(Page { items, count: page.count }))
+        Ok(Some(Page { items, count: page.count, next_link: page.next_link, continuation: self.continuation() }))
+    }
+
+    /// How many pages the streams read before they are asked for. None unless set. Needs a tokio runtime around; each
+    /// page is held in memory.
+    pub fn prefetch(mut self, pages: usize) -> Self {
+        self.ahead = pages;
+        self
+    }
+
+    /// The pages as a stream that ends after the first error. Each knows where to go on behind it
+    /// ([`Page::continuation`]).
+    pub fn into_page_stream<T: DeserializeOwned + Send + 'static>(
+        self,
+    ) -> futures_core::stream::BoxStream<'static, Result<Page<T>>> {
+        let ahead = self.ahead;
+        let pages = stream::try_unfold(self, |mut keyset| async move {
+            Ok(keyset.next_page::<T>().await?.map(|page| (page, keyset)))
+        });
+        read_ahead(pages.boxed(), ahead)
     }
 
     /// The rows as a stream that ends after the first error.
     pub fn into_stream<T: DeserializeOwned + Send + 'static>(
         self,
     ) -> futures_core::stream::BoxStream<'static, Result<T>> {
-        stream::try_unfold(
-            self,
-            |mut keyset| async move { Ok(keyset.next_page::<T>().await?.map(|page| (page, keyset))) },
-        )
-        .map_ok(|page| stream::iter(page.items.into_iter().map(Ok)))
-        .try_flatten()
-        .boxed()
+        self.into_page_stream().map_ok(|page| stream::iter(page.items.into_iter().map(Ok))).try_flatten().boxed()
     }
 
     fn page_query(&self) -> Result<Query> {
@@ -131,8 +146,7 @@ impl Keyset {
         if self.columns.is_empty() {
             return Err(Error::config(self.query.operation(), "no columns to page by; name those of a total order"));
         }
-        let mut query = self.query.clone();
-        query.also_select(self.columns.names());
+        let mut query = self.query.clone().also_select(self.columns.names());
         for name in self.columns.names() {
             query = query.order_by(name, Order::Ascending);
         }

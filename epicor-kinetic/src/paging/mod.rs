@@ -3,6 +3,7 @@
 //! A page that is shorter than asked for is never taken for the end: the server cuts pages silently (observed). The end
 //! is an empty page, or the count if it was asked for.
 
+mod ahead;
 mod columns;
 mod keyset;
 mod offset;
@@ -33,6 +34,12 @@ pub struct Page<T> {
     /// how many there are from this page on.
     #[serde(rename = "@odata.count", default)]
     pub count: Option<u64>,
+    /// The link to the next page, if the server sent one. Kinetic is not known to; [`Pages`] follows it by itself.
+    #[serde(rename = "@odata.nextLink", default)]
+    pub next_link: Option<String>,
+    /// Where to go on behind this page: of pages by key only.
+    #[serde(skip)]
+    pub continuation: Option<Continuation>,
 }
 
 impl<T: DeserializeOwned> Page<T> {
@@ -57,6 +64,8 @@ pub(crate) struct RawPage<'a> {
     value: Vec<&'a RawValue>,
     #[serde(rename = "@odata.count", default)]
     count: Option<u64>,
+    #[serde(rename = "@odata.nextLink", default)]
+    next_link: Option<String>,
 }
 
 impl<'a> RawPage<'a> {

@@ -10,10 +10,13 @@ use std::marker::PhantomData;
 use futures_util::stream;
 use futures_util::{StreamExt, TryStreamExt};
 use serde::de::DeserializeOwned;
+use url::Url;
 
+use super::ahead::read_ahead;
 use super::row::Identities;
 use super::{Page, RawPage, decode_row};
 use crate::error::{Delivery, Error, ErrorKind, Fate, Result};
+use crate::exchange::Call;
 use crate::query::{Order, Query};
 
 const MOST_REREADS: u32 = 3;
@@ -26,6 +29,9 @@ const MOST_REREADS: u32 = 3;
 ///
 /// Rows of a BAQ have no key; they are compared as a whole. Where they repeat over half a page and more, a move among
 /// them cannot be noticed.
+///
+/// Where the server sends a next link with a token of its own (`$skiptoken`), that is followed instead, as long as it
+/// stays below the root address.
 ///
 /// Keeps about 32 bytes for each row handed out.
 #[derive(Debug)]
@@ -48,6 +54,9 @@ pub struct Pages<T> {
     largest: usize,
     rereads: u32,
     most_rereads: u32,
+    /// The server's own way to the next page, instead of ours.
+    link: Option<Url>,
+    ahead: usize,
     done: bool,
     rows: PhantomData<fn() -> T>,
 }
@@ -72,6 +81,8 @@ impl<T: DeserializeOwned> Pages<T> {
             largest: 0,
             rereads: 0,
             most_rereads: MOST_REREADS,
+            link: None,
+            ahead: 0,
             done: false,
             query,
             rows: PhantomData,
@@ -81,6 +92,13 @@ impl<T: DeserializeOwned> Pages<T> {
     /// How often everything may be read again because rows moved. 3 unless set; 0 makes every move an error.
     pub fn most_rereads(mut self, times: u32) -> Self {
         self.most_rereads = times;
+        self
+    }
+
+    /// How many pages the streams read before they are asked for. None unless set. Needs a tokio runtime around; each
+    /// page is held in memory.
+    pub fn prefetch(mut self, pages: usize) -> Self {
+        self.ahead = pages;
         self
     }
 
@@ -99,21 +117,28 @@ impl<T: DeserializeOwned> Pages<T> {
                 self.done = true;
                 break;
             }
-            let seam = self.tail.len();
-            let mut query = self.query.clone();
-            query.skip = Some(self.start + self.position - seam as u64);
-            query.top = Some(self.wanted().saturating_add(seam as u64));
-            let response = query.client().execute(&query.call()?).await?;
+            let (call, seam) = self.next_call()?;
+            let response = self.query.client().execute(&call).await?;
             let page = RawPage::decode(&response)?;
             let mut ids = Vec::with_capacity(page.value.len());
             for row in &page.value {
                 ids.push(self.identities.of(row).map_err(|error| response.not_json(&error))?);
             }
-            if ids.get(..seam) != Some(self.tail.as_slice()) {
+            if seam > 0 && ids.get(..seam) != Some(self.tail.as_slice()) {
                 self.begin_again()?;
                 continue;
             }
+            let link = self.next_link(page.next_link.as_deref())?;
+            if link.as_ref().is_some_and(|link| *link == call.url) {
+                return Err(Error::decode(call.operation, "the link to the next page leads to the same page")
+                    .with_hint("page by key instead"));
+            }
             let fresh = ids.len() - seam;
+            if fresh == 0 && (self.link.is_some() || link.is_some()) {
+                // Where the links end, our own counting takes over: they may only have gone as far as `$top`.
+                self.link = link;
+                continue;
+            }
             if fresh == 0 {
                 if seam > 0 && ids.len() >= self.largest {
                     self.prove_end().await?;
@@ -141,7 +166,8 @@ impl<T: DeserializeOwned> Pages<T> {
             self.position += fresh as u64;
             self.tail = self.next_tail(&ids);
             self.delivered += items.len() as u64;
-            self.done = page.count.is_some_and(|count| self.start + self.position >= count);
+            self.link = link;
+            self.done = self.link.is_none() && page.count.is_some_and(|count| self.start + self.position >= count);
             let items: Vec<T> = items
                 .into_iter()
                 .map(|(id, item)| {
@@ -150,10 +176,37 @@ impl<T: DeserializeOwned> Pages<T> {
                 })
                 .collect();
             if !items.is_empty() {
-                return Ok(Some(Page { items, count: page.count }));
+                return Ok(Some(Page { items, count: page.count, next_link: page.next_link, continuation: None }));
             }
         }
         Ok(None)
+    }
+
+    /// The request for the next page, and with how many rows of the one before it begins.
+    fn next_call(&self) -> Result<(Call, usize)> {
+        if let Some(link) = &self.link {
+            return Ok((Call::get(self.query.operation(), link.clone()), 0));
+        }
+        let seam = self.tail.len();
+        let mut query = self.query.clone();
+        query.skip = Some(self.start + self.position - seam as u64);
+        query.top = Some(self.wanted().saturating_add(seam as u64));
+        Ok((query.call()?, seam))
+    }
+
+    /// A link that is better than counting rows: one with a token of the server's own. Links that only count are left,
+    /// since nobody checks their seams. Key and identity go along, so that it must stay below the root.
+    fn next_link(&self, link: Option<&str>) -> Result<Option<Url>> {
+        let Some(link) = link.filter(|link| link.to_ascii_lowercase().contains("skiptoken=")) else { return Ok(None) };
+        let (root, astray) = (self.query.client().root(), || {
+            Error::decode(self.query.operation(), "the link to the next page leads away from the root address")
+                .with_hint("use the address as root that the server itself goes by")
+        });
+        let url = self.query.url()?.join(link).map_err(|_| astray())?;
+        if url.origin() != root.origin() || !url.path().starts_with(root.path()) {
+            return Err(astray());
+        }
+        Ok(Some(url))
     }
 
     /// The pages as a stream that ends after the first error.
@@ -161,8 +214,10 @@ impl<T: DeserializeOwned> Pages<T> {
     where
         T: Send + 'static,
     {
-        stream::try_unfold(self, |mut pages| async move { Ok(pages.next_page().await?.map(|page| (page, pages))) })
-            .boxed()
+        let ahead = self.ahead;
+        let pages =
+            stream::try_unfold(self, |mut pages| async move { Ok(pages.next_page().await?.map(|page| (page, pages))) });
+        read_ahead(pages.boxed(), ahead)
     }
 
     /// The rows as a stream that ends after the first error.

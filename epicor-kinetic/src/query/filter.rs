@@ -22,6 +22,7 @@ pub struct Filter(Node);
 enum Node {
     Compare { field: String, operator: &'static str, value: Literal },
     AnyOf { field: String, values: Vec<Literal> },
+    InList { field: String, values: Vec<Literal> },
     Text { function: &'static str, field: String, value: Literal },
     All(Vec<Node>),
     Any(Vec<Node>),
@@ -29,7 +30,7 @@ enum Node {
     Raw(String),
 }
 
-/// A column in a filter. Made by [`field`].
+/// A column in a filter, or what a function makes of it. Made by [`field`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use = "a column is no condition yet"]
 pub struct Field(String);
@@ -45,6 +46,17 @@ macro_rules! comparisons {
             $(#[$doc])*
             pub fn $name(self, value: impl Into<Literal>) -> Filter {
                 Filter(Node::Compare { field: self.0, operator: $operator, value: value.into() })
+            }
+        )*
+    };
+}
+
+macro_rules! functions {
+    ($($(#[$doc:meta])* $name:ident => $function:literal),* $(,)?) => {
+        $(
+            $(#[$doc])*
+            pub fn $name(self) -> Self {
+                Self(format!(concat!($function, "({})"), self.0))
             }
         )*
     };
@@ -86,8 +98,32 @@ impl Field {
         endswith => "endswith",
     }
 
+    functions! {
+        /// Its text in lower case.
+        tolower => "tolower",
+        /// Its text in upper case.
+        toupper => "toupper",
+        /// Its text without blanks at both ends.
+        trim => "trim",
+        /// How many characters its text has.
+        length => "length",
+        /// The year of its date.
+        year => "year",
+        /// The month of its date, from 1.
+        month => "month",
+        /// The day of its date, from 1.
+        day => "day",
+    }
+
+    /// The column equals one of `values`, by the operator `in` of OData 4.01. Kinetic is not known to understand it;
+    /// [`Field::in_`] asks the same of every server.
+    pub fn in_list<V: Into<Literal>>(self, values: impl IntoIterator<Item = V>) -> Filter {
+        Filter(Node::InList { field: self.0, values: values.into_iter().map(Into::into).collect() })
+    }
+
     /// The column equals one of `values`; at least one is needed. Written as comparisons joined by `or`, since the
-    /// `in` operator is not known to be understood by Kinetic.
+    /// `in` operator is not known to be understood by Kinetic. For more values than an address can hold see
+    /// [`Query::stream_in`](crate::Query::stream_in).
     pub fn in_<V: Into<Literal>>(self, values: impl IntoIterator<Item = V>) -> Filter {
         Filter(Node::AnyOf { field: self.0, values: values.into_iter().map(Into::into).collect() })
     }
@@ -153,7 +189,7 @@ impl Node {
     fn write(&self, out: &mut String) -> Result<()> {
         match self {
             Self::Compare { field, operator, value } => {
-                check_column(field)?;
+                check_field(field)?;
                 if value.is_null() && !matches!(*operator, "eq" | "ne") {
                     return Err(Error::config(
                         "write filter",
@@ -162,14 +198,13 @@ impl Node {
                 }
                 push(out, &[field, " ", operator, " ", &value.to_string()]);
             }
+            Self::InList { field, values } => {
+                check_list(field, values)?;
+                let values: Vec<String> = values.iter().map(ToString::to_string).collect();
+                push(out, &[field, " in (", &values.join(","), ")"]);
+            }
             Self::AnyOf { field, values } => {
-                check_column(field)?;
-                if values.is_empty() {
-                    return Err(Error::config(
-                        "write filter",
-                        format!("the list of values for column {field} is empty; leave the query out instead"),
-                    ));
-                }
+                check_list(field, values)?;
                 let parts: Vec<String> = values.iter().map(|value| format!("{field} eq {value}")).collect();
                 if parts.len() == 1 {
                     out.push_str(&parts.concat());
@@ -178,7 +213,7 @@ impl Node {
                 }
             }
             Self::Text { function, field, value } => {
-                check_column(field)?;
+                check_field(field)?;
                 push(out, &[function, "(", field, ",", &value.to_string(), ")"]);
             }
             Self::All(parts) => join(out, parts, " and ")?,
@@ -224,6 +259,30 @@ fn push(out: &mut String, pieces: &[&str]) {
     for piece in pieces {
         out.push_str(piece);
     }
+}
+
+fn check_list(field: &str, values: &[Literal]) -> Result<()> {
+    check_field(field)?;
+    if values.is_empty() {
+        return Err(Error::config(
+            "write filter",
+            format!("the list of values for column {field} is empty; leave the query out instead"),
+        ));
+    }
+    Ok(())
+}
+
+/// A column, or functions of this module around one.
+fn check_field(text: &str) -> Result<()> {
+    let mut inner = text;
+    while let Some((function, rest)) = inner.split_once('(') {
+        let known = ["tolower", "toupper", "trim", "length", "year", "month", "day"].contains(&function);
+        match rest.strip_suffix(')') {
+            Some(rest) if known => inner = rest,
+            _ => break,
+        }
+    }
+    check_column(inner)
 }
 
 /// A column's name, or a path of names through navigation properties.

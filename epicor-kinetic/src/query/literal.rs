@@ -110,6 +110,28 @@ impl Literal {
         Ok(Self(Form::Bare(text)))
     }
 
+    /// Text that is in its final spelling already.
+    pub(crate) fn bare(text: String) -> Self {
+        Self(Form::Bare(text))
+    }
+
+    /// What a server that compares without case, accents aside, and ignores blanks at the end may take for the same.
+    pub(crate) fn folded(&self) -> String {
+        match &self.0 {
+            Form::Null => "null".to_owned(),
+            Form::Text(text) => format!("'{}", text.trim_end().to_lowercase()),
+            Form::Bare(text) => text.to_lowercase(),
+        }
+    }
+
+    /// The text of a string; `None` for everything else.
+    pub(crate) fn as_text(&self) -> Option<&str> {
+        match &self.0 {
+            Form::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
     pub(crate) fn is_null(&self) -> bool {
         self.0 == Form::Null
     }

@@ -3,6 +3,7 @@
 //! Options as in the Epicor REST guide: `$select $expand $filter $orderby $top $skip $count`. Without `$top` the server
 //! silently stops after 100 rows (observed), so `$top` is always sent.
 
+mod batches;
 mod filter;
 mod literal;
 
@@ -20,12 +21,15 @@ pub(crate) use literal::{Moment, is_guid};
 
 use crate::client::Client;
 use crate::entity::EntitySet;
-use crate::error::{Error, Result};
+use crate::error::{Delivery, Error, ErrorKind, Fate, Result};
 use crate::exchange::Call;
 use crate::paging::{Keyset, KeysetColumns, Page, Pages};
 
 /// What a query without [`Query::top`] asks for, and the size of pages unless set.
 pub(crate) const DEFAULT_PAGE: u64 = 100;
+
+/// Below the 2,048 bytes that IIS takes for a query string unless told otherwise.
+const DEFAULT_QUERY_LENGTH: usize = 2_000;
 
 /// The direction of an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -52,6 +56,7 @@ pub struct Query {
     pub(crate) skip: Option<u64>,
     pub(crate) count: bool,
     pub(crate) page_size: u64,
+    max_query_length: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -82,12 +87,38 @@ impl Query {
             skip: None,
             count: false,
             page_size: DEFAULT_PAGE,
+            max_query_length: DEFAULT_QUERY_LENGTH,
         }
     }
 
     /// Only these columns. Rows are wide (an AP invoice has over 500), so nearly every query should say which.
     pub fn select<C: Into<String>>(mut self, columns: impl IntoIterator<Item = C>) -> Self {
         self.select = columns.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// These columns too, for example columns of your own beside those of a typed row. Without a selection all columns
+    /// come anyway.
+    pub fn also_select<C: Into<String>>(mut self, columns: impl IntoIterator<Item = C>) -> Self {
+        if !self.select.is_empty() {
+            for column in columns.into_iter().map(Into::into) {
+                if !self.select.contains(&column) {
+                    self.select.push(column);
+                }
+            }
+        }
+        self
+    }
+
+    /// Leaves out of the selection what the service does not have, since naming one such column fails the whole read:
+    /// columns differ between releases. See [`Client::metadata`].
+    pub fn only_known(mut self, entity: &crate::metadata::EntityType) -> Self {
+        let asked = !self.select.is_empty();
+        self.select.retain(|column| entity.property(column).is_some());
+        if asked && self.select.is_empty() {
+            // Nothing selected would mean everything.
+            self.select.clone_from(&entity.keys);
+        }
         self
     }
 
@@ -191,22 +222,69 @@ impl Query {
 
     /// Reads one row by its key, in the order of the key columns, the company first.
     ///
-    /// Of the other options only select, filter and expand count. Keys that hold a slash are refused by some servers
-    /// (observed); filter by the key columns then.
+    /// Of the other options only select, filter and expand count. Servers lose keys that hold a slash on the way, even
+    /// encoded (observed); such rows are found by a filter on the key columns instead, where those are known.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) when there is no such row, otherwise as [`Query::send`].
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) when there is no such row,
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) when the number of values is not that of the key columns, null
+    /// among them, or when a key with a slash meets a set whose key columns are not known; otherwise as
+    /// [`Query::send`].
     pub async fn get<T: DeserializeOwned>(&self, key: impl IntoIterator<Item = Literal> + Send) -> Result<T> {
-        let key: Vec<String> = key.into_iter().map(|part| part.to_string()).collect();
-        let operation = format!("get one of {}", self.name());
+        let key: Vec<Literal> = key.into_iter().collect();
+        let (operation, names) = (format!("get one of {}", self.name()), self.keys());
+        let refuse = |why: String| Err(Error::config(operation.clone(), why));
         if key.is_empty() {
-            return Err(Error::config(operation, "the key is empty; give the values of all key columns"));
+            return refuse("the key is empty; give the values of all key columns".to_owned());
         }
+        if !names.is_empty() && names.len() != key.len() {
+            return refuse(format!(
+                "{} values for a key of {} columns: {}; give one for each, the company first",
+                key.len(),
+                names.len(),
+                names.join(", ")
+            ));
+        }
+        if key.iter().any(Literal::is_null) {
+            return refuse("null is no value of a key; use an empty string where the key has none".to_owned());
+        }
+        if key.iter().filter_map(Literal::as_text).any(|text| text.contains(['/', '\\'])) {
+            if names.is_empty() {
+                return refuse("the key holds a slash; name the key columns with EntitySet::with_keys".to_owned());
+            }
+            return self.get_by_filter(operation, names, key).await;
+        }
+        let key: Vec<String> = key.iter().map(ToString::to_string).collect();
         let base = self.base_url(&operation)?;
         let mut url = base.clone();
         url.set_path(&format!("{}{}", base.path(), crate::address::segment(&format!("({})", key.join(",")))));
         self.write_options(&mut url, false)?;
         self.client.execute(&Call::get(operation, url)).await?.json()
+    }
+
+    async fn get_by_filter<T: DeserializeOwned>(
+        &self,
+        operation: String,
+        names: Vec<String>,
+        key: Vec<Literal>,
+    ) -> Result<T> {
+        let mut query = self.clone().top(2);
+        (query.order, query.skip, query.count) = (Vec::new(), None, false);
+        for (name, value) in names.into_iter().zip(key) {
+            query = query.and_filter(field(name).eq(value));
+        }
+        let mut call = query.call()?;
+        call.operation = operation;
+        let response = self.client.execute(&call).await?;
+        let mut items = Page::<T>::decode(&response)?.items;
+        match (items.len(), items.pop()) {
+            (1, Some(item)) => Ok(item),
+            (0, _) => Err(Error::new(ErrorKind::NotFound, Delivery::Answered, call.operation, "no such record")
+                .with_hint("check the key values")
+                .with_fate(Fate::Final)),
+            _ => Err(Error::decode(call.operation, "several rows have this key")
+                .with_hint("check the key columns of the set against its metadata")),
+        }
     }
 
     /// The address of the page that [`Query::send`] would read.
@@ -225,6 +303,14 @@ impl Query {
 
     pub(crate) fn call(&self) -> Result<Call> {
         Ok(Call::get(self.operation(), self.url()?))
+    }
+
+    /// The id, if this is the query of a BAQ.
+    pub(crate) fn baq_id(&self) -> Option<&str> {
+        match &self.target {
+            Target::Set(_) => None,
+            Target::Baq(id) => Some(id),
+        }
     }
 
     pub(crate) fn operation(&self) -> String {
@@ -248,18 +334,6 @@ impl Query {
 
     pub(crate) fn is_ordered(&self) -> bool {
         !self.order.is_empty()
-    }
-
-    /// Adds columns to a selection; without one, all columns come anyway.
-    pub(crate) fn also_select<'a>(&mut self, columns: impl Iterator<Item = &'a str>) {
-        if self.select.is_empty() {
-            return;
-        }
-        for column in columns {
-            if !self.select.iter().any(|selected| selected == column) {
-                self.select.push(column.to_owned());
-            }
-        }
     }
 
     fn base_url(&self, operation: &str) -> Result<Url> {

@@ -9,7 +9,7 @@ use super::table::{ColumnDefinition, Definition, Table};
 use super::value::{Kind, Value};
 
 /// The ids of the queries that there are.
-pub(crate) const IDS: [&str; 2] = ["KT-VendorSpend", "KT-Invoices"];
+pub(crate) const IDS: [&str; 3] = ["KT-VendorSpend", "KT-Invoices", "KT-VendorInvoices"];
 
 fn definition(id: &str, columns: &[(&str, Kind)]) -> Definition {
     let columns = columns
@@ -32,6 +32,7 @@ pub(crate) fn run(id: &str, database: &Database, parameters: &[(String, String)]
     match id {
         "KT-VendorSpend" => Some(vendor_spend(id, database, parameters)),
         "KT-Invoices" => Some(invoices(id, database)),
+        "KT-VendorInvoices" => Some(vendor_invoices(id, database)),
         _ => None,
     }
 }
@@ -117,6 +118,38 @@ fn invoices(id: &str, database: &Database) -> Table {
         let key: Vec<String> = values.iter().take(3).map(ToString::to_string).collect();
         values.push(ident(&key.join("|")));
         insert(&mut table, values, nth);
+    }
+    table
+}
+
+/// Vendors with their invoices by an outer join: vendors repeat, and those without invoices have nothing there.
+fn vendor_invoices(id: &str, database: &Database) -> Table {
+    let mut table = Table::new(definition(
+        id,
+        &[
+            ("Vendor_VendorNum", Kind::Int32),
+            ("Vendor_Name", Kind::Text),
+            ("APInvHed_InvoiceNum", Kind::Text),
+            ("APInvHed_DueDate", Kind::Date),
+        ],
+    ));
+    let invoices = database.rows("APInvoices");
+    let mut nth = 0;
+    for vendor in database.rows("Vendors") {
+        let of = |column: &str, row: &super::table::Row| row.get(column).cloned().unwrap_or(Value::Null);
+        let mut pairs: Vec<(Value, Value)> = invoices
+            .iter()
+            .filter(|invoice| invoice.get("VendorNum") == vendor.get("VendorNum"))
+            .map(|invoice| (of("InvoiceNum", invoice), of("DueDate", invoice)))
+            .collect();
+        if pairs.is_empty() {
+            pairs.push((Value::Null, Value::Null));
+        }
+        for (number, due) in pairs {
+            let key = format!("{}|{number}", of("VendorNum", &vendor));
+            insert(&mut table, vec![of("VendorNum", &vendor), of("Name", &vendor), number, due, ident(&key)], nth);
+            nth += 1;
+        }
     }
     table
 }

@@ -168,5 +168,13 @@ pub(super) fn tables() -> Vec<Definition> {
              FiscalPeriod:i GLAccount BookDebitAmount:3 BookCreditAmount:3 CurrencyCode SourceModule VendorNum:i APInvoiceNum \
              Posted:b PostedBy PostedDate:d",
         ),
+        table(
+            "Ice.BO.SysTaskSvc",
+            "SysTasks",
+            "SysTask",
+            "SysTaskNum",
+            "SysTaskNum:l Company TaskDescription TaskType TaskStatus StartedOn:m EndedOn:m SubmitUser RunProcedure \
+             ActivityMsg History:b ProgressPercent:i",
+        ),
     ]
 }

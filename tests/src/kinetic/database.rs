@@ -211,6 +211,15 @@ impl Database {
         self.table_mut(set).is_some_and(|table| table.delete(key))
     }
 
+    /// Removes all rows whose key begins so.
+    pub(crate) fn remove_below(&mut self, set: &str, prefix: &str) {
+        if let Some(table) = self.table_mut(set) {
+            for key in table.keys_below(prefix) {
+                table.delete(&key);
+            }
+        }
+    }
+
     /// The largest number in a column, for numbers that the server assigns.
     pub(crate) fn largest(&self, set: &str, column: &str) -> i64 {
         let Some(table) = self.table(set) else { return 0 };

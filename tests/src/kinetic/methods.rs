@@ -6,6 +6,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::Switches;
 use super::answer::{Answer, Failure, ok};
+use super::changes;
 use super::database::{Database, Refusal};
 use super::rows;
 use super::table::{Table, set};
@@ -15,9 +16,24 @@ use super::value::Value;
 pub(crate) fn names(service: &str) -> Vec<&'static str> {
     let mut names = vec!["GetByID", "GetRows", "GetList", "Update", "UpdateExt", "DeleteByID"];
     names.extend(match service {
-        "Erp.BO.VendorSvc" => &["GetNewVendor"][..],
-        "Erp.BO.APInvoiceSvc" => &["GetNewAPInvHedInvoice", "GetNewAPInvDtlMiscellaneous", "UpdateMaster"][..],
-        "Erp.BO.POSvc" => &["GetNewPOHeader", "GetNewPODetail"][..],
+        "Erp.BO.VendorSvc" => &["GetNewVendor", "GetByVendID"][..],
+        "Erp.BO.APInvoiceSvc" => &[
+            "GetNewAPInvHedInvoice",
+            "GetNewAPInvDtlMiscellaneous",
+            "ChangeVendorID",
+            "ChangeInvoiceDateEx",
+            "ChangeInvoiceVendorAmt",
+            "UpdateMaster",
+        ][..],
+        "Erp.BO.POSvc" => &[
+            "GetNewPOHeader",
+            "GetNewPODetail",
+            "ChangeVendor",
+            "ChangeDetailPartNum",
+            "ChangeDetailCalcOurQty",
+            "ChangeUnitPrice",
+            "ChangeApproveSwitch",
+        ][..],
         "Erp.BO.APInvGrpSvc" => &["GetNewAPInvGrpNoLock", "LockAPGroup", "UnlockAPGroup", "UnlockGroup"][..],
         _ => &[][..],
     });
@@ -44,6 +60,8 @@ pub(crate) fn call(
     let service = Service { sets, switches, user };
     Some(match method {
         "GetByID" => service.get_by_id(database, body),
+        "GetByVendID" => service.get_by_vendor_id(database, body),
+        change if change.starts_with("Change") => changes::change(database, change, body),
         "GetRows" | "GetList" => rows::get_rows(database, switches, &service.sets, body, method == "GetList"),
         "DeleteByID" => service.delete_by_id(database, body),
         "LockAPGroup" => service.lock_group(database, body, user),
@@ -132,10 +150,26 @@ impl Service<'_> {
         Ok(ok(&json!({"returnObj": tableset})))
     }
 
+    /// As `GetByID`, by the id that users see.
+    fn get_by_vendor_id(&self, database: &Database, body: &Json) -> Answer {
+        let id = body.get("vendorID").and_then(Json::as_str);
+        let id = id.ok_or_else(|| Failure::business("Parameter vendorID not found in input object"))?;
+        let number = changes::vendor(database, id).ok_or_else(Failure::record_not_found)?;
+        self.get_by_id(database, &json!({ "vendorNum": number }))
+    }
+
     fn delete_by_id(&self, database: &mut Database, body: &Json) -> Answer {
         let table = self.main(database)?;
         let (key, set) = (Self::key(table, body)?, table.definition.set.clone());
-        if database.remove(&set, &key) { Ok(ok(&json!({}))) } else { Err(Failure::record_not_found()) }
+        let children: Vec<String> = table.definition.children.iter().map(|(child, _)| child.clone()).collect();
+        if !database.remove(&set, &key) {
+            return Err(Failure::record_not_found());
+        }
+        // What is below a record goes with it; keys of children begin with that of their parent.
+        for child in children {
+            database.remove_below(&child, &format!("{key}\u{1f}"));
+        }
+        Ok(ok(&json!({})))
     }
 
     /// A blank row beside those that were sent, marked as new.
@@ -197,6 +231,9 @@ impl Service<'_> {
                         if ["APInvoices", "APInvGrps"].contains(&set.as_str()) {
                             self.refuse_locked(&next, row)?;
                         }
+                        if set == "Vendors" && row.get("VendorID").and_then(Json::as_str) == Some("") {
+                            return Err(Failure::business("Supplier ID is required."));
+                        }
                         saved.push(self.save(&mut next, &set, row, (mark == "A", missing))?);
                     }
                 }
@@ -228,12 +265,18 @@ impl Service<'_> {
         {
             set(&mut values, at, Value::Int(number));
         }
+        if adds {
+            changes::number_line(database, set_name, &mut values);
+        }
         let read = row.get("SysRevID").and_then(Json::as_i64).filter(|_| !adds);
         let saved = database.save(set_name, values, adds, read).map_err(|refusal| match refusal {
             Refusal::Exists => Failure::new(409, "Ice.Common.DuplicateRecordException", "A duplicate record exists."),
             Refusal::UnknownRow | Refusal::UnknownColumn(_) => Failure::record_not_found(),
             Refusal::Stale => Failure::business("Row has been modified by another user and couldn't be updated."),
         })?;
+        if adds {
+            changes::release(database, set_name, &saved);
+        }
         let table = database.table(set_name).ok_or_else(Failure::record_not_found)?;
         Ok(self.json(table, &saved))
     }
@@ -298,7 +341,7 @@ impl Service<'_> {
         };
         let message = if asks { "The invoice has a question for you." } else { "" };
         Ok(ok(&json!({"parameters": {
-            "ds": ds, "grpTotalInvAmt": 0, "requiresUserInput": asks, "opMessage": message, "opMsgChkBankRef": "",
+            "ds": ds, "grpTotalInvAmt": changes::group_total(database, body), "requiresUserInput": asks, "opMessage": message, "opMsgChkBankRef": "",
             "opChkRevMsg": "", "lEnableGenLegalNum": false, "lUpdateRan": !asks, "opDUAMsg": "",
         }})))
     }
@@ -311,7 +354,7 @@ fn sent(table: &Table, row: &Json, before: Option<&[Value]>) -> Result<Vec<Value
         .columns
         .iter()
         .enumerate()
-        .map(|(at, column)| match row.get(&column.name) {
+        .map(|(at, column)| match changes::screen_column(row, &column.name).or_else(|| row.get(&column.name)) {
             Some(value) => Value::from_json(value, column.kind)
                 .ok_or_else(|| Failure::business(format!("Column {} cannot hold that value.", column.name))),
             None if column.name == "Company" => Ok(super::COMPANY.into()),

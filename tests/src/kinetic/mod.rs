@@ -7,6 +7,7 @@ mod answer;
 mod auth;
 mod baq;
 mod catalog;
+mod changes;
 mod database;
 mod filter;
 mod methods;
@@ -54,6 +55,16 @@ pub struct Switches {
     pub next_links: bool,
     /// Whether the metadata says how many digits decimals have.
     pub facets: bool,
+    /// Whether next links carry a token of the server's own instead of a number of rows.
+    pub skip_tokens: bool,
+    /// Whether a slash in the key of an address makes the row unreachable, however it is encoded (observed).
+    pub slash_breaks_keys: bool,
+    /// Whether `absolutePage` counts from 0; otherwise 0 and 1 are both the first page.
+    pub pages_from_zero: bool,
+    /// The status with which calls without a `License` header are told that no licence is free; none lets them through.
+    pub no_default_licence: Option<u16>,
+    /// How long each request takes.
+    pub latency: Duration,
     /// Whether `PODetails` answers nothing to a filter (observed on a real server).
     pub empty_details: bool,
     /// How long tokens last.
@@ -76,6 +87,11 @@ impl Default for Switches {
             cap: None,
             shuffle: true,
             next_links: false,
+            skip_tokens: false,
+            slash_breaks_keys: true,
+            pages_from_zero: false,
+            no_default_licence: None,
+            latency: Duration::ZERO,
             facets: true,
             empty_details: true,
             token_life: auth::TOKEN_LIFE,
@@ -98,6 +114,8 @@ struct Shared {
     /// Called behind each page of rows, with their number so far.
     hook: Mutex<Option<Hook>>,
     pages: Mutex<u64>,
+    /// The `CallSettings` headers so far.
+    settings: Mutex<Vec<String>>,
     root: String,
 }
 
@@ -160,6 +178,7 @@ impl KineticSimBuilder {
             faults: Faults::default(),
             hook: Mutex::new(None),
             pages: Mutex::new(0),
+            settings: Mutex::default(),
             root: format!("http://{address}/SaaS1"),
         });
         let app = axum::Router::new().fallback(serve).with_state(Arc::clone(&shared));
@@ -250,6 +269,11 @@ impl KineticSim {
         *locked(&self.shared.hook) = Some(Box::new(hook));
     }
 
+    /// The `CallSettings` headers so far.
+    pub fn call_settings(&self) -> Vec<String> {
+        locked(&self.shared.settings).clone()
+    }
+
     /// Ends all tokens now.
     pub fn expire_tokens(&self) {
         locked(&self.shared.tokens).expire();
@@ -281,6 +305,7 @@ async fn serve(State(shared): State<Arc<Shared>>, request: Request) -> Response<
         return response;
     }
     let body = axum::body::to_bytes(body, 64 << 20).await.unwrap_or_default();
+    tokio::time::sleep(shared.switches.latency).await;
     let answer =
         shared.answer(&head.method, head.uri.path(), head.uri.query().unwrap_or_default(), &head.headers, &body);
     faults::spoil(effect, answer.unwrap_or_else(|failure| failure.response())).await
@@ -305,9 +330,23 @@ impl Shared {
             _ => return Ok(plain(404, "text/html", "<html><body>404 - File or directory not found.</body></html>")),
         };
         auth::check(headers, &self.secrets, &mut locked(&self.tokens))?;
+        if let (Some(status), None) = (self.switches.no_default_licence, headers.get("license")) {
+            let message = "Maximum users exceeded on license type: DefaultUser assigned to company: EPIC06";
+            return Err(Failure::new(status, "Ice.Common.BusinessObjectException", message));
+        }
+        if let Some(settings) = headers.get("callsettings").and_then(|settings| settings.to_str().ok()) {
+            locked(&self.settings).push(settings.to_owned());
+        }
+        // The server in front of the application decodes the address before it looks for the row.
+        if self.switches.slash_breaks_keys && path.to_ascii_lowercase().contains("%2f") {
+            return Err(Failure::unknown(path));
+        }
         let (company, rest) = match rest {
             ["odata", company, rest @ ..] => (*company, rest),
-            ["efx", company, library, function] => return Self::function(company, library, function, body),
+            ["efx", "staging", company, library, function] => {
+                return Self::function(company, library, function, true, body);
+            }
+            ["efx", company, library, function] => return Self::function(company, library, function, false, body),
             _ => return Err(Failure::unknown(path)),
         };
         if company != COMPANY {
@@ -334,12 +373,22 @@ impl Shared {
         }
     }
 
-    fn function(company: &str, library: &str, function: &str, body: &Bytes) -> Answer {
-        if (company, library, function) != (COMPANY, "KtLib", "Echo") {
-            return Err(Failure::unknown(function));
+    /// `Echo` answers its inputs but leaves out what is null, `Refuse` throws, and `Draft` is not published.
+    fn function(company: &str, library: &str, function: &str, staging: bool, body: &Bytes) -> Answer {
+        if company != COMPANY || library != "KtLib" {
+            return Err(Failure::unknown(library));
         }
-        let input: Json = serde_json::from_slice(body).map_err(|_| Failure::business("The body is no JSON."))?;
-        Ok(ok(&json!({"echo": input})))
+        let input: serde_json::Map<String, Json> =
+            serde_json::from_slice(body).map_err(|_| Failure::business("The body is no JSON."))?;
+        match (function, staging) {
+            ("Echo", _) | ("Draft", true) => {
+                let told: serde_json::Map<String, Json> =
+                    input.into_iter().filter(|(_, value)| !value.is_null()).collect();
+                Ok(ok(&json!({"echo": told})))
+            }
+            ("Refuse", _) => Err(Failure::business("The function refuses.")),
+            _ => Err(Failure::unknown(function)),
+        }
     }
 
     /// The exact name of a service that was written in any case.

@@ -316,7 +316,15 @@ pub(crate) fn metadata(definitions: &[&Definition], actions: &[&str], facets: bo
         out.push_str("</EntityType>");
     }
     for action in actions {
-        let _ = write!(out, "<Action Name=\"{action}\"/>");
+        let _ = write!(out, "<Action Name=\"{action}\">");
+        if *action == "GetRows" {
+            for definition in definitions {
+                let _ = write!(out, "<Parameter Name=\"whereClause{}\" Type=\"Edm.String\"/>", definition.table);
+            }
+            out.push_str("<Parameter Name=\"pageSize\" Type=\"Edm.Int32\"/>");
+            out.push_str("<Parameter Name=\"absolutePage\" Type=\"Edm.Int32\"/>");
+        }
+        out.push_str("</Action>");
     }
     out.push_str("<EntityContainer Name=\"Container\">");
     for definition in definitions {

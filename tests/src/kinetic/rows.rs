@@ -20,8 +20,9 @@ pub(crate) fn get_rows(database: &Database, switches: &Switches, sets: &[String]
     let name = if list { "whereClause".to_owned() } else { clause_name(main) };
     let mut rows = meeting(main, clause(body, &name)?, switches)?;
     let size = number(body, "pageSize")?;
-    // Pages are counted from 0 by some clients and from 1 by others; the server takes both for the first.
-    let page = number(body, "absolutePage")?.max(1);
+    // Pages are counted from 0 by some clients and from 1 by others; unless switched, both are taken for the first.
+    let page = number(body, "absolutePage")?;
+    let page = if switches.pages_from_zero { page + 1 } else { page.max(1) };
     let more = size > 0 && rows.len() > size.saturating_mul(page);
     if size > 0 {
         rows = rows.into_iter().skip(size.saturating_mul(page - 1)).take(size).collect();
@@ -86,26 +87,54 @@ fn meeting<'t>(table: &'t Table, clause: &str, switches: &Switches) -> Result<Ve
 /// A where clause in OData's words, and the columns behind its `BY`.
 fn translated(clause: &str) -> (String, Vec<String>) {
     let mut words: Vec<String> = Vec::new();
-    // Every second piece is inside of quotes, and stays as it is.
-    for (nth, piece) in clause.split('\'').enumerate() {
-        if nth % 2 == 1 {
-            words.push(format!("'{piece}'"));
-            continue;
-        }
-        let mut spaced = piece.replace("<>", " ne ").replace(">=", " ge ").replace("<=", " le ");
-        for (sign, word) in [("=", " eq "), (">", " gt "), ("<", " lt "), ("(", " ( "), (")", " ) "), (",", " ")] {
-            spaced = spaced.replace(sign, word);
-        }
-        words.extend(spaced.split_whitespace().map(|word| match word.to_ascii_uppercase().as_str() {
-            known @ ("AND" | "OR" | "NOT" | "BY") => known.to_ascii_lowercase(),
-            _ => word.to_owned(),
-        }));
+    let mut rest = clause;
+    while let Some((before, quoted)) = rest.split_once('\'') {
+        plain_words(before, &mut words);
+        let (text, behind) = unquoted(quoted);
+        // Dates stand in quotes here and not in a filter.
+        let is_date = text.len() >= 10
+            && text.bytes().take(10).enumerate().all(|(at, byte)| match at {
+                4 | 7 => byte == b'-',
+                _ => byte.is_ascii_digit(),
+            });
+        words.push(if is_date { text } else { format!("'{}'", text.replace('\'', "''")) });
+        rest = behind;
     }
+    plain_words(rest, &mut words);
     let order = match words.iter().position(|word| word == "by") {
         Some(at) => words.split_off(at).into_iter().skip(1).collect(),
         None => Vec::new(),
     };
     (words.join(" "), order)
+}
+
+/// The text up to the closing quote, in which doubled quotes stand for one, and what is behind it.
+fn unquoted(text: &str) -> (String, &str) {
+    let mut value = String::new();
+    let mut rest = text;
+    while let Some((piece, behind)) = rest.split_once('\'') {
+        value.push_str(piece);
+        match behind.strip_prefix('\'') {
+            Some(behind) => {
+                value.push('\'');
+                rest = behind;
+            }
+            None => return (value, behind),
+        }
+    }
+    value.push_str(rest);
+    (value, "")
+}
+
+fn plain_words(text: &str, words: &mut Vec<String>) {
+    let mut spaced = text.replace("<>", " ne ").replace(">=", " ge ").replace("<=", " le ");
+    for (sign, word) in [("=", " eq "), (">", " gt "), ("<", " lt "), ("(", " ( "), (")", " ) "), (",", " ")] {
+        spaced = spaced.replace(sign, word);
+    }
+    words.extend(spaced.split_whitespace().map(|word| match word.to_ascii_uppercase().as_str() {
+        known @ ("AND" | "OR" | "NOT" | "BY") => known.to_ascii_lowercase(),
+        _ => word.to_owned(),
+    }));
 }
 
 #[cfg(test)]
@@ -119,5 +148,7 @@ mod tests {
         assert_eq!(condition, "SysRevID gt 555 and Name ne 'a = B AND c' or ( Inactive eq false )");
         assert_eq!(order, ["SysRevID", "Name"]);
         assert_eq!(translated("  "), (String::new(), Vec::new()));
+        assert_eq!(translated("PartNum = 'O''Hara' BY PartNum").0, "PartNum eq 'O''Hara'");
+        assert_eq!(translated("DueDate >= '2024-05-22'").0, "DueDate ge 2024-05-22");
     }
 }

@@ -160,6 +160,10 @@ impl Table {
         gone.is_some()
     }
 
+    pub(crate) fn keys_below(&self, prefix: &str) -> Vec<String> {
+        self.by_key.keys().filter(|key| key.starts_with(prefix)).cloned().collect()
+    }
+
     pub(crate) fn commit(&mut self) {
         self.rows.iter_mut().flatten().for_each(|stored| stored.pending = false);
     }
