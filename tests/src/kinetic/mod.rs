@@ -361,13 +361,13 @@ impl Shared {
         let options = Options::read(&pairs(query))?;
         match (method.as_str(), rest) {
             ("GET", ["BaqSvc", id, "$metadata"]) => self.baq_metadata(id),
-            ("GET", ["BaqSvc", id, "Data"]) => self.baq(id, &options),
+            ("GET", ["BaqSvc", id, "Data"]) => self.baq(id, query, &options),
             ("GET", ["BaqSvc", id]) if baq::IDS.contains(id) => {
                 Ok(ok(&json!({"value": [{"name": "Data", "kind": "EntitySet", "url": "Data"}]})))
             }
             ("GET", [service]) => self.service_document(service),
             ("GET", [service, "$metadata"]) => self.metadata(service),
-            ("GET", [service, set]) => self.read(service, set, &options),
+            ("GET", [service, set]) => self.read(service, set, query, &options),
             ("POST", [service, name]) => self.call(service, name, body),
             _ => Err(Failure::unknown(path)),
         }
@@ -426,16 +426,16 @@ impl Shared {
         Ok(plain(200, "application/xml", odata::metadata(&[&table.definition], &[], self.switches.facets)))
     }
 
-    fn baq(&self, id: &str, options: &Options) -> Answer {
+    fn baq(&self, id: &str, query: &str, options: &Options) -> Answer {
         let mut database = locked(&self.database);
         let table = baq::run(id, &database, &options.parameters).ok_or_else(|| Failure::unknown(id))?;
         let turn = self.turn();
-        let answer = self.reading(&database, turn).page(&table, options)?;
+        let answer = self.reading(&database, turn, query).page(&table, options)?;
         self.after_page(&mut database, turn);
         Ok(answer)
     }
 
-    fn read(&self, service: &str, set: &str, options: &Options) -> Answer {
+    fn read(&self, service: &str, set: &str, query: &str, options: &Options) -> Answer {
         let mut database = locked(&self.database);
         let service = Self::service(&database, service)?;
         let (name, key) = match set.split_once('(') {
@@ -446,7 +446,7 @@ impl Shared {
         let answer = {
             let table = database.table(name).filter(|table| table.definition.service == service);
             let table = table.ok_or_else(|| Failure::unknown(name))?;
-            let reading = self.reading(&database, turn);
+            let reading = self.reading(&database, turn, query);
             match &key {
                 Some(key) => reading.single(table, key, options)?,
                 None => reading.page(table, options)?,
@@ -476,8 +476,13 @@ impl Shared {
         *pages
     }
 
-    fn reading<'a>(&'a self, database: &'a Database, turn: u64) -> Reading<'a> {
-        Reading { database, switches: &self.switches, turn, root: &self.root }
+    fn reading<'a>(&'a self, database: &'a Database, turn: u64, query: &str) -> Reading<'a> {
+        let kept = query.split('&').filter(|part| {
+            let paging = ["$top=", "$skip=", "$skiptoken="].iter().any(|name| part.starts_with(name));
+            !part.is_empty() && !paging
+        });
+        let kept = kept.map(|part| format!("{part}&")).collect();
+        Reading { database, switches: &self.switches, turn, root: &self.root, kept }
     }
 
     fn after_page(&self, database: &mut Database, turn: u64) {

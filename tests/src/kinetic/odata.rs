@@ -25,6 +25,8 @@ pub(crate) struct Options {
     expand: Vec<String>,
     top: Option<usize>,
     skip: usize,
+    /// Up to which row the client's limit goes, when it follows a link.
+    end: Option<usize>,
     count: bool,
     /// What is no option: parameters of a BAQ.
     pub(crate) parameters: Vec<(String, String)>,
@@ -44,6 +46,12 @@ impl Options {
                 "$expand" => options.expand = list(value),
                 "$top" => options.top = Some(number(value)?),
                 "$skip" => options.skip = number(value)?,
+                // A token of our own: where to go on, and where the client's limit is.
+                "$skiptoken" => {
+                    let (from, end) = value.split_once('-').unwrap_or((value, "0"));
+                    let (from, end) = (number(from)?, number(end)?);
+                    (options.skip, options.end) = (from, Some(end));
+                }
                 "$count" => options.count = value == "true",
                 "$orderby" => {
                     for part in list(value) {
@@ -73,6 +81,8 @@ pub(crate) struct Reading<'a> {
     /// Counts requests, so that unordered answers differ.
     pub(crate) turn: u64,
     pub(crate) root: &'a str,
+    /// The options that a link to the next page must repeat, encoded and with an `&` behind each.
+    pub(crate) kept: String,
 }
 
 /// The rows of an expanded set, by what they share with the row above.
@@ -109,7 +119,8 @@ impl Reading<'_> {
             .collect::<Result<Vec<_>, Failure>>()?;
         let quirk = self.switches.empty_details && definition.set == "PODetails" && filter.is_some();
         let cap = self.switches.cap.unwrap_or(usize::MAX);
-        let top = options.top.unwrap_or(100).min(cap);
+        let asked = options.end.map_or(options.top.unwrap_or(100), |end| end.saturating_sub(options.skip));
+        let top = asked.min(cap);
         let (rows, total) = if quirk {
             (Vec::new(), 0)
         } else {
@@ -129,8 +140,17 @@ impl Reading<'_> {
         }
         out.push(']');
         if self.switches.next_links && options.skip + rows.len() < total {
-            let _ =
-                write!(out, ",\"@odata.nextLink\":\"{}/{}?$skip={}\"", self.root, definition.set, options.skip + top);
+            let next = options.skip + top;
+            if self.switches.skip_tokens {
+                // It goes as far as the client's own limit, as OData has it.
+                if rows.len() < asked {
+                    let end = options.skip + asked;
+                    let _ =
+                        write!(out, ",\"@odata.nextLink\":\"{}?{}$skiptoken={next}-{end}\"", definition.set, self.kept);
+                }
+            } else {
+                let _ = write!(out, ",\"@odata.nextLink\":\"{}/{}?$skip={next}\"", self.root, definition.set);
+            }
         }
         out.push('}');
         Ok(json_page(out))
