@@ -32,15 +32,12 @@ fn numbers(rows: &[Value]) -> Vec<u64> {
 /// A server with 25 rows that gives out four at once and links to the rest, as far as `$top` goes.
 fn linking(request: &Request<Bytes>) -> fake::Answer {
     let token = fake::option(request, "$skiptoken");
-    let (from, end) = match &token {
-        Some(token) => {
-            let (from, end) = token.split_once('-').unwrap();
-            (from.parse().unwrap(), end.parse().unwrap())
-        }
-        None => {
-            let from = fake::number(request, "$skip").unwrap_or(0);
-            (from, (from + fake::number(request, "$top").unwrap()).min(25))
-        }
+    let (from, end) = if let Some(token) = &token {
+        let (from, end) = token.split_once('-').unwrap();
+        (from.parse().unwrap(), end.parse().unwrap())
+    } else {
+        let from = fake::number(request, "$skip").unwrap_or(0);
+        (from, (from + fake::number(request, "$top").unwrap()).min(25))
     };
     let to = (from + 4).min(end);
     let link = format!("Vendors?$skiptoken={to}-{end}");

@@ -481,7 +481,7 @@ impl Shared {
             let paging = ["$top=", "$skip=", "$skiptoken="].iter().any(|name| part.starts_with(name));
             !part.is_empty() && !paging
         });
-        let kept = kept.map(|part| format!("{part}&")).collect();
+        let kept = kept.fold(String::new(), |kept, part| kept + part + "&");
         Reading { database, switches: &self.switches, turn, root: &self.root, kept }
     }
 

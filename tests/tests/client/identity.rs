@@ -9,7 +9,7 @@ use simulators::kinetic::KineticSim;
 
 use super::{builder, company};
 
-async fn everything_arrives(sim: &KineticSim, builder: ClientBuilder, fetches: &str) {
+async fn everything_arrives(sim: &KineticSim, builder: ClientBuilder, token_request: &str) {
     let client = builder.build().unwrap();
     for ahead in [0, 3] {
         let before = sim.faults().requests().len();
@@ -19,7 +19,7 @@ async fn everything_arrives(sim: &KineticSim, builder: ClientBuilder, fetches: &
         assert_eq!(rows.len(), 120);
         let requests = sim.faults().requests().split_off(before);
         let pages = requests.iter().filter(|request| request.contains("APInvoices")).count();
-        let fetched = requests.iter().filter(|request| request.contains(fetches)).count();
+        let fetched = requests.iter().filter(|request| request.contains(token_request)).count();
         // Thirteen pages; each token is good for four requests, and the fifth is refused and sent again.
         assert!((13..=17).contains(&pages), "{pages} pages");
         assert!(fetched <= 5, "{fetched} tokens");
