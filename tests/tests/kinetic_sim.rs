@@ -217,7 +217,11 @@ async fn names_are_strict_and_refusals_have_the_documented_form() {
 
 #[tokio::test]
 async fn single_rows_are_found_by_positional_keys() {
-    let sim = KineticSim::builder().start().await.unwrap();
+    // Some servers lose a slash in a key, as the simulated one does unless switched.
+    let losing = KineticSim::builder().start().await.unwrap();
+    losing.database().write("APInvoices", [("VendorNum", 9.into()), ("InvoiceNum", "A/7".into())]);
+    assert_eq!(get_path(&losing, &format!("/api/v2/odata/EPIC06/{INVOICES}('EPIC06',9,'A%2F7')")).await.0, 404);
+    let sim = KineticSim::builder().switches(|switches| switches.slash_breaks_keys = false).start().await.unwrap();
     for number in ["A/7", "O'H, (x)", ""] {
         sim.database().write("APInvoices", [("VendorNum", 9.into()), ("InvoiceNum", number.into())]);
         let key = format!("{INVOICES}('EPIC06',9,'{}')", encoded(&number.replace('\'', "''")));

@@ -9,6 +9,8 @@ mod e2e;
 #[cfg(test)]
 mod kinetic_sim;
 #[cfg(test)]
+mod odata;
+#[cfg(test)]
 mod python;
 #[cfg(test)]
 mod tsc;

@@ -418,7 +418,8 @@ impl Draft {
 
     fn no_row(&self, table: &str, nth: usize) -> Error {
         let held = self.rows(table).count();
-        let names: Vec<&str> = self.tables().collect();
+        let mut names: Vec<&str> = self.tables().collect();
+        names.sort_unstable();
         Error::config(
             "edit draft",
             format!("there is no row {nth} in table {table}, which has {held}; the draft has {}", names.join(", ")),

@@ -1,6 +1,9 @@
 //! `$filter`: parser and evaluator, written for the simulator alone.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
+
+use chrono::Datelike;
 
 use super::table::Definition;
 use super::value::{DateForm, Kind, Value, parse_decimal, parse_moment};
@@ -8,12 +11,87 @@ use super::value::{DateForm, Kind, Value, parse_decimal, parse_moment};
 /// A condition on a row.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Filter {
-    Compare(usize, Operator, Value),
-    In(usize, Vec<Value>),
-    Text(Function, usize, String),
+    Compare(Operand, Operator, Value),
+    In(Operand, Vec<Value>),
+    Text(Function, Operand, String),
     And(Box<Filter>, Box<Filter>),
     Or(Box<Filter>, Box<Filter>),
     Not(Box<Filter>),
+}
+
+/// A column, and what functions make of it, the innermost first.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Operand {
+    at: usize,
+    made: Vec<Made>,
+}
+
+/// A function of one value to another value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Made {
+    Lower,
+    Upper,
+    Trim,
+    Length,
+    Year,
+    Month,
+    Day,
+}
+
+impl Made {
+    fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "tolower" => Self::Lower,
+            "toupper" => Self::Upper,
+            "trim" => Self::Trim,
+            "length" => Self::Length,
+            "year" => Self::Year,
+            "month" => Self::Month,
+            "day" => Self::Day,
+            _ => return None,
+        })
+    }
+
+    /// What comes out, when that goes in.
+    fn kind(self, of: Kind) -> Option<Kind> {
+        match (self, of) {
+            (Self::Lower | Self::Upper | Self::Trim, Kind::Text) => Some(Kind::Text),
+            (Self::Length, Kind::Text) | (Self::Year | Self::Month | Self::Day, Kind::Date | Kind::Moment) => {
+                Some(Kind::Int32)
+            }
+            _ => None,
+        }
+    }
+
+    fn of(self, value: &Value) -> Value {
+        let date = match value {
+            Value::Date(date) => Some(*date),
+            Value::Moment(moment) => Some(moment.date()),
+            _ => None,
+        };
+        match (self, value, date) {
+            (Self::Lower, Value::Text(text), _) => text.to_lowercase().into(),
+            (Self::Upper, Value::Text(text), _) => text.to_uppercase().into(),
+            (Self::Trim, Value::Text(text), _) => text.trim().into(),
+            (Self::Length, Value::Text(text), _) => Value::Int(text.chars().map(|_| 1).sum()),
+            (Self::Year, _, Some(date)) => Value::Int(date.year().into()),
+            (Self::Month, _, Some(date)) => Value::Int(date.month().into()),
+            (Self::Day, _, Some(date)) => Value::Int(date.day().into()),
+            _ => Value::Null,
+        }
+    }
+}
+
+impl Operand {
+    fn value<'a>(&self, row: &'a [Value]) -> Cow<'a, Value> {
+        let value = row.get(self.at).map_or(Cow::Owned(Value::Null), Cow::Borrowed);
+        self.made.iter().fold(value, |value, made| Cow::Owned(made.of(&value)))
+    }
+
+    /// Whether it is a column as it stands in the row.
+    fn is(&self, column: usize) -> bool {
+        self.at == column && self.made.is_empty()
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,23 +114,21 @@ pub(crate) enum Function {
 impl Filter {
     /// Whether a row meets it. A comparison with null is false, but for `eq null` and `ne null`.
     pub(crate) fn fits(&self, row: &[Value]) -> bool {
-        let null = Value::Null;
-        let value = |at: &usize| row.get(*at).unwrap_or(&null);
         match self {
-            Self::Compare(at, operator, literal) => {
-                let value = value(at);
-                match (operator, value, literal) {
+            Self::Compare(operand, operator, literal) => {
+                let value = operand.value(row);
+                match (operator, value.as_ref(), literal) {
                     (Operator::Eq, one, two) if *one == Value::Null || *two == Value::Null => one == two,
                     (Operator::Ne, one, two) if *one == Value::Null || *two == Value::Null => one != two,
                     (_, Value::Null, _) | (_, _, Value::Null) => false,
                     (operator, one, two) => one.compare(two).is_some_and(|order| operator.holds(order)),
                 }
             }
-            Self::In(at, literals) => {
-                let value = value(at);
+            Self::In(operand, literals) => {
+                let value = operand.value(row);
                 literals.iter().any(|literal| value.compare(literal) == Some(Ordering::Equal))
             }
-            Self::Text(function, at, part) => match value(at) {
+            Self::Text(function, operand, part) => match operand.value(row).as_ref() {
                 Value::Text(text) => match function {
                     Function::Contains => text.contains(part.as_str()),
                     Function::StartsWith => text.starts_with(part.as_str()),
@@ -69,7 +145,7 @@ impl Filter {
     /// The bounds that the condition sets to a column by itself: the first value above, and the last one.
     pub(crate) fn bounds(&self, column: usize) -> (Option<i64>, Option<i64>) {
         match self {
-            Self::Compare(at, operator, Value::Int(number)) if *at == column => match operator {
+            Self::Compare(operand, operator, Value::Int(number)) if operand.is(column) => match operator {
                 Operator::Gt => (number.checked_add(1), None),
                 Operator::Ge => (Some(*number), None),
                 Operator::Lt => (None, number.checked_sub(1)),
@@ -249,43 +325,67 @@ impl Parser<'_> {
 
     fn text(&mut self, function: Function) -> Result<Filter, String> {
         self.expect(&Token::Open)?;
-        let Some(Token::Word(name)) = self.next() else {
-            return Err("Syntax error: a property was expected.".to_owned());
-        };
-        let at = self.definition.column(&name)?;
+        let (operand, kind) = self.operand()?;
+        if kind != Kind::Text {
+            return Err("No function signature for the function matches the specified arguments.".to_owned());
+        }
         self.expect(&Token::Comma)?;
         let Some(Token::Text(part)) = self.next() else {
             return Err("Syntax error: a string was expected.".to_owned());
         };
         self.expect(&Token::Close)?;
-        Ok(Filter::Text(function, at, part))
+        Ok(Filter::Text(function, operand, part))
+    }
+
+    /// A column, or functions around one.
+    fn operand(&mut self) -> Result<(Operand, Kind), String> {
+        let Some(Token::Word(name)) = self.next() else {
+            return Err("Syntax error: a property was expected.".to_owned());
+        };
+        self.operand_named(&name)
+    }
+
+    fn operand_named(&mut self, name: &str) -> Result<(Operand, Kind), String> {
+        let function = Made::named(name).filter(|_| self.tokens.first() == Some(&Token::Open));
+        let Some(function) = function else {
+            let at = self.definition.column(name)?;
+            let kind = self.definition.columns.get(at).map_or(Kind::Text, |column| column.kind);
+            return Ok((Operand { at, made: Vec::new() }, kind));
+        };
+        self.expect(&Token::Open)?;
+        let (mut operand, kind) = self.operand()?;
+        self.expect(&Token::Close)?;
+        let kind = function
+            .kind(kind)
+            .ok_or_else(|| format!("No function signature for the function with name '{name}' matches."))?;
+        operand.made.push(function);
+        Ok((operand, kind))
     }
 
     fn comparison(&mut self, name: &str) -> Result<Filter, String> {
-        let at = self.definition.column(name)?;
+        let (operand, kind) = self.operand_named(name)?;
         let Some(Token::Word(word)) = self.next() else {
             return Err("Syntax error: an operator was expected.".to_owned());
         };
         if word == "in" {
             self.expect(&Token::Open)?;
-            let mut literals = vec![self.literal(at)?];
+            let mut literals = vec![self.literal(kind)?];
             while self.tokens.first() == Some(&Token::Comma) {
                 self.next();
-                literals.push(self.literal(at)?);
+                literals.push(self.literal(kind)?);
             }
             self.expect(&Token::Close)?;
-            return Ok(Filter::In(at, literals));
+            return Ok(Filter::In(operand, literals));
         }
         let operator = Operator::of(&word).ok_or_else(|| format!("Syntax error: '{word}' is no operator."))?;
-        let literal = self.literal(at)?;
+        let literal = self.literal(kind)?;
         if matches!(literal, Value::Bool(_)) && !matches!(operator, Operator::Eq | Operator::Ne) {
             return Err(format!("A binary operator with incompatible types was detected: {word} on Edm.Boolean."));
         }
-        Ok(Filter::Compare(at, operator, literal))
+        Ok(Filter::Compare(operand, operator, literal))
     }
 
-    fn literal(&mut self, at: usize) -> Result<Value, String> {
-        let kind = self.definition.columns.get(at).map_or(Kind::Text, |column| column.kind);
+    fn literal(&mut self, kind: Kind) -> Result<Value, String> {
         let token = self.next();
         let wrong = || format!("A binary operator with incompatible types was detected: {token:?} against {kind:?}.");
         match (&token, kind) {
@@ -306,3 +406,6 @@ impl Parser<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 use chrono::{Duration, NaiveDate};
 
 use super::database::Database;
+use super::table::Row;
 use super::value::Value;
 
 /// How many rows of each kind there are at first.
@@ -12,6 +13,10 @@ pub struct Seed {
     pub vendors: usize,
     /// AP invoices.
     pub ap_invoices: usize,
+    /// Lines of each AP invoice.
+    pub invoice_lines: usize,
+    /// Lines of the general journal.
+    pub journal_lines: usize,
     /// Purchase orders, each with two lines and as many releases.
     pub purchase_orders: usize,
     /// GL accounts.
@@ -31,6 +36,8 @@ impl Default for Seed {
         Self {
             vendors: 50,
             ap_invoices: 500,
+            invoice_lines: 0,
+            journal_lines: 0,
             purchase_orders: 100,
             gl_accounts: 60,
             customers: 30,
@@ -158,6 +165,14 @@ pub(super) fn fill(database: &mut Database, seed: &Seed) {
     for num in upto(seed.payments) {
         payment(database, &mut random, i64::from(num) + 1, vendors);
     }
+    if seed.invoice_lines > 0 {
+        for row in database.rows("APInvoices") {
+            invoice_lines(database, &mut random, &row, seed.invoice_lines);
+        }
+    }
+    for num in upto(seed.journal_lines) {
+        journal_line(database, &mut random, num);
+    }
 }
 
 fn vendor(database: &mut Database, random: &mut Random, num: i64) {
@@ -209,6 +224,51 @@ fn invoice(database: &mut Database, random: &mut Random, num: u32, vendors: u32)
             ("Description", random.one_of(&NAMES).into()),
             ("Posted", (random.below(4) > 0).into()),
             ("OpenPayable", (random.below(2) == 0).into()),
+        ],
+    );
+}
+
+fn invoice_lines(database: &mut Database, random: &mut Random, of: &Row, lines: usize) {
+    let key = |column| of.get(column).cloned().unwrap_or(Value::Null);
+    for line in (1..).take(lines) {
+        let (cost, extended) = (random.amount(5), random.amount(3));
+        database.write(
+            "APInvDtls",
+            [
+                ("VendorNum", key("VendorNum")),
+                ("InvoiceNum", key("InvoiceNum")),
+                ("InvoiceLine", Value::Int(line)),
+                ("Description", random.one_of(&NAMES).into()),
+                ("DocUnitCost", cost.clone()),
+                ("UnitCost", cost),
+                ("DocExtCost", extended.clone()),
+                ("ExtCost", extended),
+                ("VendorQty", Value::Decimal(i128::from(random.below(10_000)) * 12_345, 8)),
+                ("PUM", "EA".into()),
+            ],
+        );
+    }
+}
+
+fn journal_line(database: &mut Database, random: &mut Random, num: u32) {
+    let amount = random.amount(3);
+    let side = if num.is_multiple_of(2) { "BookDebitAmount" } else { "BookCreditAmount" };
+    database.write(
+        "GLJrnDtls",
+        [
+            ("BookID", "MAIN".into()),
+            ("FiscalYear", 2026.into()),
+            ("FiscalYearSuffix", "".into()),
+            ("JournalCode", random.one_of(&["PJ", "GJ", "CR"]).into()),
+            ("JournalNum", i64::from(num / 4 + 1).into()),
+            ("JournalLine", i64::from(num + 1).into()),
+            ("Description", random.one_of(&NAMES).into()),
+            ("JEDate", random.date()),
+            ("FiscalPeriod", i64::from(random.below(12) + 1).into()),
+            ("GLAccount", format!("{}|00|CH", 1_000 + random.below(60)).into()),
+            (side, amount),
+            ("CurrencyCode", random.one_of(&CURRENCIES).into()),
+            ("Posted", (random.below(3) > 0).into()),
         ],
     );
 }

@@ -2,6 +2,7 @@
 
 mod flows;
 mod identity;
+mod keys;
 mod reads;
 mod writes;
 

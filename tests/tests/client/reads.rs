@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use chrono::{NaiveDate, NaiveDateTime};
 use epicor_kinetic::entities::{
-    ApInvoice, ApTransaction, Customer, GlAccount, Part, Payment, PurchaseOrder, PurchaseOrderRelease, SysTask, Vendor,
+    ApInvoice, ApInvoiceGroup, ApInvoiceLine, ApTransaction, Customer, GlAccount, GlJournalDetail, Part, Payment,
+    PurchaseOrder, PurchaseOrderDetail, PurchaseOrderRelease, SysTask, Vendor,
 };
 use epicor_kinetic::{
     CallSettings, Client, Entity, EntitySet, ErrorKind, KeysetColumns, License, Literal, Row, WhereClause, field,
@@ -13,7 +14,7 @@ use epicor_kinetic::{
 use futures_util::TryStreamExt;
 use serde_json::{Value as Json, json};
 use simulators::faults::{Effect, Fault};
-use simulators::kinetic::{KineticSim, Value};
+use simulators::kinetic::{KineticSim, Seed, Value};
 
 use super::{builder, client, company};
 
@@ -23,6 +24,7 @@ async fn whole<E: Entity + serde::Serialize + Send + 'static>(sim: &KineticSim, 
     let rows: Vec<E> = client.query::<E>().page_size(37).stream().try_collect().await.unwrap();
     let truth = sim.rows(&set);
     assert_eq!(rows.len(), truth.len(), "{set}");
+    assert!(!rows.is_empty(), "{set}");
     let text = |row: &Row, column: &str| {
         let raw = row.raw(column)?.get().to_owned();
         Some(plain(serde_json::from_str::<String>(&raw).unwrap_or(raw)))
@@ -60,7 +62,10 @@ fn plain(text: String) -> String {
 
 #[tokio::test]
 async fn every_typed_row_is_what_the_database_holds() {
-    let sim = company(KineticSim::builder()).await;
+    let sim = KineticSim::builder().start().await.unwrap();
+    sim.seed(Seed { ap_invoices: 80, invoice_lines: 3, journal_lines: 90, ..Seed::default() });
+    task(&sim, 1, "Active", Some(7));
+    sim.database().write("APInvGrps", [("GroupID", "KT1".into()), ("BaseTotal", Value::decimal("12.500"))]);
     let client = client(&sim);
     whole::<Vendor>(&sim, &client).await;
     whole::<ApInvoice>(&sim, &client).await;
@@ -71,6 +76,11 @@ async fn every_typed_row_is_what_the_database_holds() {
     whole::<Customer>(&sim, &client).await;
     whole::<Part>(&sim, &client).await;
     whole::<GlAccount>(&sim, &client).await;
+    whole::<ApInvoiceLine>(&sim, &client).await;
+    whole::<ApInvoiceGroup>(&sim, &client).await;
+    whole::<PurchaseOrderDetail>(&sim, &client).await;
+    whole::<GlJournalDetail>(&sim, &client).await;
+    whole::<SysTask>(&sim, &client).await;
 }
 
 #[tokio::test]
