@@ -31,9 +31,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         let begun = Instant::now();
         let rows =
             client.entity_set(EntitySet::AP_INVOICES).select(["VendorNum", "InvoiceNum", "SysRevID"]).page_size(50);
-        let mut rows = rows.keyset(KeysetColumns::new().integer("SysRevID")).prefetch(ahead);
+        let mut pages =
+            rows.keyset(KeysetColumns::new().integer("SysRevID")).prefetch(ahead).into_page_stream::<Value>();
         let mut read = 0;
-        while let Some(page) = rows.next_page::<Value>().await? {
+        while let Some(page) = pages.try_next().await? {
             read += page.items.len();
             tokio::time::sleep(slow).await;
         }

@@ -42,7 +42,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let truth = kinetic
         .rows("APInvoices")
-        .iter()
+        .into_iter()
         .filter(|row| row.text("VendorNum").is_some_and(|text| text.as_str() >= "1010"));
     let truth = truth.count();
     if rows.rows("APInvHed").len() != truth || rows.rows("APInvDtl").len() != truth * 2 || echo != inputs {

@@ -1,5 +1,7 @@
 //! The simulated company as a model and rows for CAP.
 
+use std::fmt::Write as _;
+
 use epicor_kinetic::{Client, EdmType, EntitySet, EntityType};
 use futures_util::TryStreamExt;
 use serde_json::{Map, Value, json};
@@ -24,13 +26,13 @@ pub(super) async fn of(kinetic: &Client) -> (String, Value) {
     ] {
         let metadata = kinetic.metadata(service).await.unwrap();
         let name = service.replace('.', "_");
-        model += &format!("@path: '/inst/api/v2/odata/EPIC06/{service}'\nservice {name} {{\n");
+        writeln!(model, "@path: '/inst/api/v2/odata/EPIC06/{service}'\nservice {name} {{").unwrap();
         for (set, keys) in sets {
             let entity = metadata.entity_type_of(set.name()).unwrap();
-            model += &format!("  entity {} {{\n", set.name());
+            writeln!(model, "  entity {} {{", set.name()).unwrap();
             for property in &entity.properties {
                 let key = if keys.contains(&property.name.as_str()) { "key " } else { "" };
-                model += &format!("    {key}{}: {};\n", property.name, cds(&property.name, entity));
+                writeln!(model, "    {key}{}: {};", property.name, cds(&property.name, entity)).unwrap();
             }
             if set == EntitySet::AP_INVOICES {
                 model += "    APInvDtls: Association to many APInvDtls on APInvDtls.VendorNum = VendorNum\n      \
