@@ -8,8 +8,11 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use crate::python;
+
 /// What is installed: pinned, since a test that fails one day because of a new release tells nothing.
 const PACKAGE: &str = include_str!("package.json");
+const NODE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/odata/requirements.txt");
 const SERVER: &str = include_str!("server.js");
 
 /// A running server. Ends with the value.
@@ -23,7 +26,7 @@ impl Server {
     /// Starts the server with a model in CDS and rows as JSON: entity → array of rows.
     ///
     /// # Panics
-    /// When Node.js is missing, npm cannot install, or the server does not start; says what is needed.
+    /// When Node.js or the server cannot be installed, or the server does not start; says what is needed.
     pub(super) fn start(model: &str, rows: &serde_json::Value) -> Self {
         let installed = installed();
         // Within the installation, since Node looks for modules in the directories above.
@@ -34,14 +37,13 @@ impl Server {
         write("server.js", SERVER);
         write("model.cds", model);
         write("rows.json", &rows.to_string());
-        let mut command = Command::new("node");
+        let mut command = Command::new(node().join("node"));
         let serve = installed.join("node_modules/@sap/cds/bin/serve.js");
         command.arg(serve).args(["model.cds", "--port", "0"]).current_dir(home.path());
         let log = home.path().join("log");
         let file = File::create(&log).expect("a file of the server");
         command.stderr(file.try_clone().expect("a file of the server")).stdout(file);
-        let process =
-            command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}; install Node.js 20 or later"));
+        let process = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let mut server = Self { process, address: String::new(), home };
         let started = Instant::now();
         loop {
@@ -80,12 +82,16 @@ impl Drop for Server {
 fn installed() -> &'static Path {
     static MADE: OnceLock<PathBuf> = OnceLock::new();
     MADE.get_or_init(|| {
-        let tests = std::env::current_exe().expect("this test has a path");
-        // target/debug/deps/main-… → target
-        let home = tests.ancestors().nth(3).expect("tests lie in a build directory").join("node-for-tests");
+        let home = python::build_directory().join("odata-server-for-tests");
         install(&home);
         home
     })
+}
+
+/// The directory of `node` and `npm`, which come with pip like all else that the tests need.
+fn node() -> PathBuf {
+    static MADE: OnceLock<PathBuf> = OnceLock::new();
+    MADE.get_or_init(|| python::made("node-for-tests", NODE)).clone()
 }
 
 fn install(home: &Path) {
@@ -98,11 +104,14 @@ fn install(home: &Path) {
         return;
     }
     std::fs::write(home.join("package.json"), PACKAGE).expect("the build directory can be written");
-    let mut command = Command::new("npm");
+    let mut command = Command::new(node().join("npm"));
+    if let Some(path) = std::env::var_os("PATH") {
+        let paths = std::iter::once(node()).chain(std::env::split_paths(&path));
+        command.env("PATH", std::env::join_paths(paths).expect("paths without colons"));
+    }
     // No scripts: the driver is WebAssembly, so nothing has to be compiled.
     command.args(["install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock"]).current_dir(home);
-    let ran =
-        command.output().unwrap_or_else(|error| panic!("{command:?}: {error}; install Node.js 20 or later with npm"));
+    let ran = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let words = String::from_utf8_lossy(&ran.stderr);
     assert!(ran.status.success(), "{command:?} failed; let npm reach its package index\n{words}");
     std::fs::write(stamp, PACKAGE).expect("the build directory can be written");
