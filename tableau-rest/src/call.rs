@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Method, response};
+use secrecy::SecretString;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -43,6 +44,8 @@ pub(crate) struct Call {
     pub(crate) long: bool,
     /// Whether the body of the answer is handed on while it arrives.
     pub(crate) streamed: bool,
+    /// A secret in the body that is not one of the client's own, so that it can be cut out of errors.
+    pub(crate) secret: Option<SecretString>,
 }
 
 impl Call {
@@ -68,11 +71,21 @@ impl Call {
             idempotent,
             long: false,
             streamed: false,
+            secret: None,
         })
     }
 
     pub(crate) fn get(operation: impl Into<String>, segments: &[&str]) -> Result<Self> {
         Self::new(operation, Method::GET, Scope::Site, segments)
+    }
+
+    pub(crate) fn put(operation: impl Into<String>, segments: &[&str]) -> Result<Self> {
+        Self::new(operation, Method::PUT, Scope::Site, segments)
+    }
+
+    /// Deleting what is gone already is fine, so that it may be repeated; see [`gone_is_fine`].
+    pub(crate) fn delete(operation: impl Into<String>, segments: &[&str]) -> Result<Self> {
+        Self::new(operation, Method::DELETE, Scope::Site, segments).map(|call| call.idempotent(true))
     }
 
     pub(crate) fn post(operation: impl Into<String>, segments: &[&str]) -> Result<Self> {

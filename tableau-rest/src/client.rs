@@ -9,24 +9,31 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use http::header::{ACCEPT, CONTENT_LENGTH, LOCATION, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
+use secrecy::ExposeSecret as _;
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 use url::Url;
 
 use crate::call::{Answer, Call, Scope};
 use crate::config::ClientBuilder;
+use crate::content::{Flows, Groups, Sites, Users, Views};
 use crate::credentials::Credentials;
-use crate::datasources::Datasources;
+use crate::datasources::{Datasources, UpdateLocks};
 use crate::error::{Delivery, Error, ErrorKind, Fate, Result, Scrubber};
+use crate::ids::UserId;
 use crate::jobs::Jobs;
 use crate::projects::Projects;
 use crate::raw::RequestBuilder;
 use crate::retry::RetryPolicy;
-use crate::session::{Live, Session, SessionCell};
+use crate::schedules::Schedules;
+use crate::session::{self, Live, Session, SessionCell};
 use crate::tasks::Tasks;
 use crate::trace;
 use crate::transport::{Body, Transport, TransportError, TransportErrorKind};
+use crate::uploads::Uploads;
 use crate::version::{ApiVersion, ServerInfo};
+use crate::webhooks::Webhooks;
+use crate::wire;
 use crate::workbooks::Workbooks;
 
 /// No answer that is not a file is longer than this.
@@ -55,6 +62,7 @@ pub(crate) struct Shared {
     pub(crate) idle_limit: Duration,
     pub(crate) retry: RetryPolicy,
     pub(crate) chunk_size: usize,
+    pub(crate) updates: UpdateLocks,
 }
 
 impl Client {
@@ -87,6 +95,46 @@ impl Client {
     /// Workbooks.
     pub fn workbooks(&self) -> Workbooks {
         Workbooks::new(self.clone())
+    }
+
+    /// Files on their way up, block by block.
+    pub fn uploads(&self) -> Uploads {
+        Uploads::new(self.clone())
+    }
+
+    /// Views, to read.
+    pub fn views(&self) -> Views {
+        Views::new(self.clone())
+    }
+
+    /// Users, to read.
+    pub fn users(&self) -> Users {
+        Users::new(self.clone())
+    }
+
+    /// Groups, to read.
+    pub fn groups(&self) -> Groups {
+        Groups::new(self.clone())
+    }
+
+    /// Sites, to read.
+    pub fn sites(&self) -> Sites {
+        Sites::new(self.clone())
+    }
+
+    /// Flows and their runs, to read.
+    pub fn flows(&self) -> Flows {
+        Flows::new(self.clone())
+    }
+
+    /// Schedules of a Tableau Server.
+    pub fn schedules(&self) -> Schedules {
+        Schedules::new(self.clone())
+    }
+
+    /// Webhooks.
+    pub fn webhooks(&self) -> Webhooks {
+        Webhooks::new(self.clone())
     }
 
     /// Extract refresh tasks.
@@ -140,6 +188,53 @@ impl Client {
         }
     }
 
+    /// Goes to another site with the same session, and answers the client for it. The session at the site before ends; this
+    /// client and its clones would have to sign in again, and with a personal access token end the new one by that. Server
+    /// only: on Cloud make a client for each site.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Auth`] when the user has no access there (401003), [`ErrorKind::Rejected`] when it is the site one is
+    /// at (403070), and everything that can go wrong between here and the server.
+    pub async fn switch_site(self, content_url: &str) -> Result<Self> {
+        let call = Call::new("switch site", Method::POST, Scope::Server, &["auth", "switchSite"])?
+            .json(&serde_json::json!({ "site": { "contentUrl": content_url } }));
+        let answer = self.run(&call).await?;
+        let live = Live::read(&answer.value()?, content_url)
+            .ok_or_else(|| answer.unfit("the answer to the switch lacks token, site or user"))?;
+        self.shared.session.take();
+        let shared = &self.shared;
+        let session = session::switched(shared.base.as_str(), content_url, &shared.credentials, live);
+        Ok(Self {
+            shared: Arc::new(Shared {
+                base: shared.base.clone(),
+                site: content_url.to_owned(),
+                credentials: shared.credentials.clone(),
+                session,
+                wanted: shared.wanted,
+                negotiated: shared.negotiated.clone(),
+                transport: Arc::clone(&shared.transport),
+                timeout: shared.timeout,
+                transfer_timeout: shared.transfer_timeout,
+                idle_limit: shared.idle_limit,
+                retry: shared.retry,
+                chunk_size: shared.chunk_size,
+                updates: UpdateLocks::default(),
+            }),
+        })
+    }
+
+    /// Asks the server whether the session is alive, and as whom. Signs in when there is none.
+    ///
+    /// # Errors
+    /// As [`Client::sign_in`].
+    pub async fn check_session(&self) -> Result<UserId> {
+        let call = Call::new("read session", Method::GET, Scope::Server, &["sessions", "current"])?;
+        let answer = self.run(&call).await?;
+        let value = answer.value()?;
+        let user = value.get("session").and_then(|session| session.get("user")).and_then(|user| user.get("id"));
+        wire::text(user).map(UserId::from).ok_or_else(|| answer.unfit("the answer names no user"))
+    }
+
     /// What the server says about itself. Needs no session.
     ///
     /// # Errors
@@ -183,9 +278,14 @@ impl Client {
 
     async fn sign_in_now(&self) -> Result<Live> {
         let credentials = &self.shared.credentials;
-        let call = Call::new("sign in", Method::POST, Scope::Open(None), &["auth", "signin"])?
-            .json(&credentials.body(&self.shared.site))
+        if credentials.is_unified() {
+            self.require("sign in with a unified access token", ApiVersion::UNIFIED_TOKENS).await?;
+        }
+        let (body, secret) = credentials.body(&self.shared.site).await?;
+        let mut call = Call::new("sign in", Method::POST, Scope::Open(None), &["auth", "signin"])?
+            .json(&body)
             .idempotent(credentials.is_repeatable());
+        call.secret = secret;
         let answer = self.run(&call).await.map_err(|error| match error.code() {
             Some("401001" | "401009") => error.with_hint(credentials.hint()),
             _ => error,
@@ -285,6 +385,9 @@ impl Client {
         }
         let mut scrubber: Scrubber = self.shared.credentials.scrubber();
         scrubber.add_headers(&sent);
+        if let Some(secret) = &call.secret {
+            scrubber.add(secret.expose_secret());
+        }
         let error = Error::response(call.operation.clone(), head.status, &head.headers, &body, &scrubber);
         Err(if head.status.is_redirection() { self.redirected(error, &head.headers) } else { error })
     }
@@ -367,7 +470,7 @@ impl Client {
             ErrorKind::Unsupported,
             Delivery::NotSent,
             operation.to_owned(),
-            format!("it needs version {least} of the interface, and {version} is in use"),
+            format!("it needs version {least} of the interface{}, and {version} is in use", least.release()),
         )
         .with_hint("update the server, or raise the version asked for")
         .with_fate(Fate::Final))

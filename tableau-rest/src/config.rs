@@ -9,7 +9,8 @@ use tokio::sync::OnceCell;
 use url::{Host, Url};
 
 use crate::client::{Client, Shared};
-use crate::credentials::Credentials;
+use crate::credentials::{Credentials, JwtSource};
+use crate::datasources::UpdateLocks;
 use crate::error::{Error, Result};
 use crate::retry::RetryPolicy;
 use crate::session;
@@ -82,9 +83,28 @@ impl ClientBuilder {
     }
 
     /// Signs in with a JWT of a connected app that the caller has made. It works once and for minutes, so a client
-    /// whose session has ended needs a new one.
+    /// whose session has ended needs a new one; [`jwt_source`](Self::jwt_source) makes one for each sign-in.
     pub fn jwt(mut self, token: impl Into<String>) -> Self {
-        self.credentials = Some(Credentials::Jwt(SecretString::from(token.into())));
+        self.credentials = Some(Credentials::Jwt { token: SecretString::from(token.into()), unified: false });
+        self
+    }
+
+    /// Signs in with a JWT that is made anew for each sign-in.
+    pub fn jwt_source(mut self, source: Arc<dyn JwtSource>) -> Self {
+        self.credentials = Some(Credentials::Made { by: source, unified: false });
+        self
+    }
+
+    /// Signs in as a user through a connected app with direct trust.
+    #[cfg(feature = "connected-app")]
+    pub fn connected_app(self, app: crate::ConnectedApp) -> Self {
+        self.jwt_source(Arc::new(app))
+    }
+
+    /// Signs in with unified access tokens (UAT), a JWT for the whole of a Cloud tenant, made anew for each sign-in. Cloud
+    /// only, from version 3.27 of the interface on.
+    pub fn unified_access_token(mut self, source: Arc<dyn JwtSource>) -> Self {
+        self.credentials = Some(Credentials::Made { by: source, unified: true });
         self
     }
 
@@ -160,14 +180,17 @@ impl ClientBuilder {
             return refuse("the site is no content url; it is the one word behind /site/ in the address of its pages");
         }
         let Some(credentials) = self.credentials else {
-            return refuse("the credentials are missing; set a personal access token, a password or a jwt");
+            return refuse(
+                "the credentials are missing; set a personal access token, a password, a connected app or a jwt",
+            );
         };
         let name = match &credentials {
             Credentials::PersonalAccessToken { name, .. } => name.as_str(),
             Credentials::Password { user, .. } => user.as_str(),
-            Credentials::Jwt(_) => "jwt",
+            Credentials::Jwt { .. } | Credentials::Made { .. } => "jwt",
         };
-        if name.trim().is_empty() || credentials.secret().expose_secret().trim().is_empty() {
+        let empty = credentials.secret().is_some_and(|secret| secret.expose_secret().trim().is_empty());
+        if name.trim().is_empty() || empty {
             return refuse("the name or the secret of the credentials is empty; copy it again");
         }
         if self.timeout.is_zero() || self.transfer_timeout.is_zero() || self.idle_limit.is_zero() {
@@ -198,6 +221,7 @@ impl ClientBuilder {
             idle_limit: self.idle_limit,
             retry: self.retry,
             chunk_size: self.chunk_size,
+            updates: UpdateLocks::default(),
         };
         Ok(Client { shared: Arc::new(shared) })
     }

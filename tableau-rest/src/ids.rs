@@ -68,6 +68,18 @@ ids! {
     UploadId,
     /// An extract refresh task.
     TaskId,
+    /// A schedule of a server.
+    ScheduleId,
+    /// A group of users.
+    GroupId,
+    /// A view.
+    ViewId,
+    /// A flow.
+    FlowId,
+    /// A run of a flow.
+    FlowRunId,
+    /// A webhook.
+    WebhookId,
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 use http::HeaderValue;
+use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
@@ -23,6 +24,8 @@ pub(crate) struct FilePart<'a> {
     pub(crate) reader: &'a mut Reader,
     pub(crate) offset: u64,
     pub(crate) length: usize,
+    /// Takes in the bytes of the file on their way.
+    pub(crate) digest: &'a mut Sha256,
 }
 
 /// A body of the payload part and, where there is one, the file part.
@@ -49,7 +52,9 @@ pub(crate) async fn assemble(payload: &str, file: Option<FilePart<'_>>) -> Resul
             )
             .as_bytes(),
         );
+        let begin = body.len();
         file.reader.read(file.offset, file.length, &mut body).await?;
+        file.digest.update(body.get(begin..).unwrap_or_default());
         body.extend_from_slice(b"\r\n");
     }
     body.extend_from_slice(format!("--{boundary}--\r\n").as_bytes());

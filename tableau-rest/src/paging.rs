@@ -6,10 +6,11 @@ use std::marker::PhantomData;
 
 use futures_core::stream::BoxStream;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use http::Method;
 use serde::de::DeserializeOwned;
 
 use crate::address;
-use crate::call::Call;
+use crate::call::{Call, Scope};
 use crate::client::Client;
 use crate::error::Result;
 use crate::filter::{Filter, Sort};
@@ -23,6 +24,8 @@ pub(crate) mod sealed {
         const PATH: &'static str;
         const OUTER: &'static str;
         const INNER: &'static str;
+        /// Whether it lies above all sites.
+        const OF_SERVER: bool = false;
     }
 }
 
@@ -50,6 +53,8 @@ pub struct Page<T> {
 #[must_use]
 pub struct Listing<T> {
     client: Client,
+    path: Vec<String>,
+    fields: Option<String>,
     filters: Vec<Filter>,
     sorts: Vec<Sort>,
     page_size: u32,
@@ -58,7 +63,21 @@ pub struct Listing<T> {
 
 impl<T: Listed> Listing<T> {
     pub(crate) fn new(client: Client) -> Self {
-        Self { client, filters: Vec::new(), sorts: Vec::new(), page_size: LARGEST_PAGE, item: PhantomData }
+        Self::at(client, T::PATH.split('/').map(str::to_owned).collect())
+    }
+
+    /// A listing below something, for example the users of a group.
+    pub(crate) fn at(client: Client, path: Vec<String>) -> Self {
+        let (filters, sorts) = (Vec::new(), Vec::new());
+        Self { client, path, fields: None, filters, sorts, page_size: LARGEST_PAGE, item: PhantomData }
+    }
+
+    /// Which fields the server is to answer, in Tableau's own words: `_default_` or `_all_`, which must come first, and names
+    /// such as `owner.name`. Without it, those that it answers by default. Where it leaves out an id, the entry cannot be read.
+    pub fn fields<S: AsRef<str>>(mut self, fields: impl IntoIterator<Item = S>) -> Self {
+        let fields: Vec<String> = fields.into_iter().map(|field| field.as_ref().trim().to_owned()).collect();
+        self.fields = Some(fields.join(","));
+        self
     }
 
     /// Adds a condition.
@@ -85,9 +104,14 @@ impl<T: Listed> Listing<T> {
     /// [`ErrorKind::Rejected`](crate::ErrorKind::Rejected) when the server cannot use filter or sort, and everything
     /// that can go wrong between here and there.
     pub async fn page(&self, number: u32) -> Result<Page<T>> {
-        let mut call = Call::get(format!("list {}", T::OUTER), &[T::PATH])?
+        let segments: Vec<&str> = self.path.iter().map(String::as_str).collect();
+        let scope = if T::OF_SERVER { Scope::Server } else { Scope::Site };
+        let mut call = Call::new(format!("list {}", T::OUTER), Method::GET, scope, &segments)?
             .query("pageSize", &self.page_size.to_string())
             .query("pageNumber", &number.to_string());
+        if let Some(fields) = &self.fields {
+            call = call.encoded_query("fields", &address::expression(fields));
+        }
         if !self.filters.is_empty() {
             call = call.encoded_query("filter", &address::expression(&Filter::join(&self.filters)));
         }

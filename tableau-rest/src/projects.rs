@@ -11,6 +11,7 @@ use serde_json::json;
 
 use crate::call::{Call, Scope};
 use crate::client::Client;
+use crate::content::ProjectTree;
 use crate::error::{Delivery, Error, ErrorKind, Fate, Result};
 use crate::filter::Filter;
 use crate::ids::ProjectId;
@@ -72,6 +73,14 @@ impl Projects {
     /// Lists the projects that the user can see.
     pub fn list(&self) -> Listing<Project> {
         Listing::new(self.client.clone())
+    }
+
+    /// All projects that the user can see, with their place in the tree.
+    ///
+    /// # Errors
+    /// Everything that can go wrong between here and the server.
+    pub async fn tree(&self) -> Result<ProjectTree> {
+        self.list().all().await.map(ProjectTree::new)
     }
 
     /// Finds a project by the names from the top down to it, for example `&["Finance", "AP"]`. Names are exact.

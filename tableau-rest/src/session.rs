@@ -96,7 +96,7 @@ pub(crate) struct SessionCell {
     /// Counts finished sign-ins, so that who waited for a failed one shares its failure instead of repeating it.
     landed: AtomicU64,
     site: String,
-    secret: SecretString,
+    secret: Option<SecretString>,
 }
 
 #[derive(Default)]
@@ -113,8 +113,18 @@ impl SessionCell {
             flight: tokio::sync::Mutex::new(Flight::default()),
             landed: AtomicU64::new(0),
             site: site.to_owned(),
-            secret: credentials.secret().clone(),
+            secret: credentials.secret().cloned(),
         }
+    }
+
+    fn holds(&self, secret: &SecretString) -> bool {
+        self.secret.as_ref().is_some_and(|ours| ours.expose_secret() == secret.expose_secret())
+    }
+
+    /// A cell that holds a session already.
+    pub(crate) fn with(self, live: Live) -> Self {
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(live));
+        self
     }
 
     pub(crate) fn current(&self) -> Option<Arc<Live>> {
@@ -193,7 +203,7 @@ pub(crate) fn cell(base: &str, site: &str, credentials: &Credentials) -> Result<
     registry.retain(|_, cell| cell.strong_count() > 0);
     let key = (base.to_owned(), name.clone());
     let known = registry.get(&key).and_then(Weak::upgrade);
-    if let Some(cell) = known.filter(|cell| cell.secret.expose_secret() == secret.expose_secret()) {
+    if let Some(cell) = known.filter(|cell| cell.holds(secret)) {
         if cell.site == site {
             return Ok(cell);
         }
@@ -206,6 +216,16 @@ pub(crate) fn cell(base: &str, site: &str, credentials: &Credentials) -> Result<
     let cell = Arc::new(SessionCell::new(site, credentials));
     registry.insert(key, Arc::downgrade(&cell));
     Ok(cell)
+}
+
+/// The cell of a session that was switched to another site. A token's entry goes with it, since its one session is there now.
+pub(crate) fn switched(base: &str, site: &str, credentials: &Credentials, live: Live) -> Arc<SessionCell> {
+    let cell = Arc::new(SessionCell::new(site, credentials).with(live));
+    if let Credentials::PersonalAccessToken { name, .. } = credentials {
+        let mut registry = REGISTRY.lock().unwrap_or_else(PoisonError::into_inner);
+        registry.insert((base.to_owned(), name.clone()), Arc::downgrade(&cell));
+    }
+    cell
 }
 
 #[cfg(test)]

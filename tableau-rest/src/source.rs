@@ -3,7 +3,9 @@
 use std::fmt;
 use std::io::SeekFrom;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
@@ -42,7 +44,24 @@ impl FileType {
     }
 }
 
-/// A file on disk or in memory.
+/// Content that lies neither on disk nor in memory as a whole, for example in an object store. It is read piece by piece, and
+/// a piece again when it has to be sent again.
+#[async_trait]
+pub trait FileContent: fmt::Debug + Send + Sync + 'static {
+    /// How many bytes there are.
+    ///
+    /// # Errors
+    /// When that cannot be found out.
+    async fn size(&self) -> std::io::Result<u64>;
+
+    /// The bytes from `offset` on, exactly `length` of them.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    async fn read(&self, offset: u64, length: usize) -> std::io::Result<Bytes>;
+}
+
+/// A file on disk, in memory, or wherever a [`FileContent`] reads it from.
 #[derive(Clone)]
 pub struct FileSource {
     from: From,
@@ -53,6 +72,7 @@ pub struct FileSource {
 enum From {
     Path(PathBuf),
     Bytes(Bytes),
+    Content(Arc<dyn FileContent>),
 }
 
 impl FileSource {
@@ -66,6 +86,11 @@ impl FileSource {
     /// A file in memory.
     pub fn bytes(kind: FileType, content: impl Into<Bytes>) -> Self {
         Self { from: From::Bytes(content.into()), kind: Some(kind) }
+    }
+
+    /// A file that is read through code of yours.
+    pub fn content(kind: FileType, content: Arc<dyn FileContent>) -> Self {
+        Self { from: From::Content(content), kind: Some(kind) }
     }
 
     /// Says what the file is, where its extension does not.
@@ -91,6 +116,7 @@ impl FileSource {
     pub async fn size(&self) -> Result<u64> {
         match &self.from {
             From::Bytes(content) => Ok(u64::try_from(content.len()).unwrap_or(u64::MAX)),
+            From::Content(content) => content.size().await.map_err(no_content),
             From::Path(path) => {
                 let found = tokio::fs::metadata(path).await.map_err(|error| unreadable(path, error))?;
                 if found.is_file() {
@@ -104,6 +130,7 @@ impl FileSource {
     pub(crate) async fn open(&self) -> Result<Reader> {
         Ok(match &self.from {
             From::Bytes(content) => Reader { from: Open::Bytes(content.clone()) },
+            From::Content(content) => Reader { from: Open::Content(Arc::clone(content)) },
             From::Path(path) => {
                 let file = File::open(path).await.map_err(|error| unreadable(path, error))?;
                 Reader { from: Open::File(file, path.clone()) }
@@ -118,6 +145,7 @@ impl fmt::Debug for FileSource {
         match &self.from {
             From::Path(path) => out.field("path", path),
             From::Bytes(content) => out.field("bytes", &content.len()),
+            From::Content(content) => out.field("content", content),
         };
         out.field("file_type", &self.kind).finish()
     }
@@ -131,6 +159,7 @@ pub(crate) struct Reader {
 enum Open {
     File(File, PathBuf),
     Bytes(Bytes),
+    Content(Arc<dyn FileContent>),
 }
 
 impl Reader {
@@ -141,6 +170,13 @@ impl Reader {
                 let begin = usize::try_from(offset).unwrap_or(usize::MAX);
                 let piece = content.get(begin..begin.saturating_add(length)).ok_or_else(changed)?;
                 buffer.extend_from_slice(piece);
+            }
+            Open::Content(content) => {
+                let piece = content.read(offset, length).await.map_err(no_content)?;
+                if piece.len() != length {
+                    return Err(changed());
+                }
+                buffer.extend_from_slice(&piece);
             }
             Open::File(file, path) => {
                 file.seek(SeekFrom::Start(offset)).await.map_err(|error| unreadable(path, error))?;
@@ -158,6 +194,13 @@ impl Reader {
     pub(crate) async fn expect_size(&self, size: u64) -> Result<()> {
         match &self.from {
             Open::Bytes(_) => Ok(()),
+            Open::Content(content) => {
+                if content.size().await.map_err(no_content)? == size {
+                    Ok(())
+                } else {
+                    Err(changed())
+                }
+            }
             Open::File(file, path) => {
                 let now = file.metadata().await.map_err(|error| unreadable(path, error))?.len();
                 if now == size { Ok(()) } else { Err(changed()) }
@@ -169,6 +212,10 @@ impl Reader {
 fn unreadable(path: &Path, cause: std::io::Error) -> Error {
     let message = format!("the file {} cannot be read", path.display());
     Error::file("read file", message, cause).with_hint("check that it exists and may be read")
+}
+
+fn no_content(cause: std::io::Error) -> Error {
+    Error::file("read file", "the content cannot be read", cause).with_hint("look at the cause, which its source gave")
 }
 
 fn changed() -> Error {

@@ -1,13 +1,15 @@
 //! Extract refresh tasks (Tableau REST API reference, Extract and Encryption Methods).
 
 use chrono::{DateTime, Utc};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::call::Call;
+use crate::call::{Call, gone_is_fine};
 use crate::client::Client;
 use crate::datasources::Refresh;
 use crate::error::Result;
 use crate::ids::{DatasourceId, TaskId, WorkbookId};
+use crate::recurrence::Recurrence;
+use crate::version::ApiVersion;
 use crate::wire;
 
 /// A task that refreshes the extracts of a datasource or workbook.
@@ -52,6 +54,34 @@ impl ExtractRefreshTask {
     }
 }
 
+/// Whether a refresh takes all rows or the new ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RefreshKind {
+    /// All rows.
+    Full,
+    /// The new rows, as the extract is set up.
+    Incremental,
+}
+
+impl RefreshKind {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "FullRefresh",
+            Self::Incremental => "IncrementalRefresh",
+        }
+    }
+}
+
+/// What a task refreshes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RefreshTargetId {
+    /// A published datasource.
+    Datasource(DatasourceId),
+    /// The extracts of a workbook.
+    Workbook(WorkbookId),
+}
+
 /// The extract refresh tasks of the site.
 #[derive(Clone, Debug)]
 pub struct Tasks {
@@ -75,6 +105,80 @@ impl Tasks {
             .into_iter()
             .map(|task| ExtractRefreshTask::read(task).ok_or_else(|| answer.unfit("a task in the answer has no id")))
             .collect()
+    }
+
+    /// What is known of a task.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) when it does not exist (404026), and everything that can go wrong
+    /// between here and the server.
+    pub async fn get(&self, id: &TaskId) -> Result<ExtractRefreshTask> {
+        let call = Call::get("read task", &["tasks", "extractRefreshes", id.as_str()])?;
+        let answer = self.client.run(&call).await?;
+        let value = answer.value()?;
+        let task = value.get("task").and_then(ExtractRefreshTask::read);
+        task.ok_or_else(|| answer.unfit("the task in the answer has no id"))
+    }
+
+    /// Makes a task that refreshes something on a recurrence of its own. Cloud only; on a server add the datasource to a
+    /// schedule, with [`Schedules::add_datasource`](crate::Schedules::add_datasource).
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) before version 3.20 of the interface,
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) for a recurrence that breaks a rule of the server. With delivery
+    /// [`Unknown`](crate::Delivery::Unknown) it may have been made: look at the list.
+    pub async fn create(
+        &self,
+        target: &RefreshTargetId,
+        kind: RefreshKind,
+        when: &Recurrence,
+    ) -> Result<ExtractRefreshTask> {
+        self.write("create task", &["tasks", "extractRefreshes"], target, kind, when).await
+    }
+
+    /// Changes when a task runs. Cloud only.
+    ///
+    /// # Errors
+    /// As [`Tasks::get`] and [`Tasks::create`].
+    pub async fn reschedule(
+        &self,
+        id: &TaskId,
+        target: &RefreshTargetId,
+        kind: RefreshKind,
+        when: &Recurrence,
+    ) -> Result<ExtractRefreshTask> {
+        let segments = ["tasks", "extractRefreshes", id.as_str()];
+        self.write("update task", &segments, target, kind, when).await
+    }
+
+    async fn write(
+        &self,
+        operation: &str,
+        segments: &[&str],
+        target: &RefreshTargetId,
+        kind: RefreshKind,
+        when: &Recurrence,
+    ) -> Result<ExtractRefreshTask> {
+        let schedule = when.write(operation)?;
+        self.client.require(operation, ApiVersion::TASKS).await?;
+        let (name, id) = match target {
+            RefreshTargetId::Datasource(id) => ("datasource", id.as_str()),
+            RefreshTargetId::Workbook(id) => ("workbook", id.as_str()),
+        };
+        let refresh = json!({ "type": kind.as_str(), name: { "id": id } });
+        // A change to the same values again changes nothing; a new task would be there twice.
+        let call = Call::post(operation, segments)?.idempotent(segments.len() > 2);
+        let answer = self.client.run(&call.json(&json!({ "extractRefresh": refresh, "schedule": schedule }))).await?;
+        ExtractRefreshTask::read(&answer.value()?).ok_or_else(|| answer.unfit("the task in the answer has no id"))
+    }
+
+    /// Deletes a task.
+    ///
+    /// # Errors
+    /// As [`Tasks::get`].
+    pub async fn delete(&self, id: &TaskId) -> Result<()> {
+        let call = Call::delete("delete task", &["tasks", "extractRefreshes", id.as_str()])?;
+        gone_is_fine(self.client.run(&call).await.map(|_| ()))
     }
 
     /// Runs a task now.

@@ -30,6 +30,37 @@ impl ApiVersion {
     /// Update Data in Hyper exists from here on: Tableau 2021.2.
     pub(crate) const UPDATE_DATA: Self = Self { major: 3, minor: 12 };
 
+    /// Unified access tokens exist from here on.
+    pub(crate) const UNIFIED_TOKENS: Self = Self { major: 3, minor: 27 };
+
+    /// Several connections can be changed at once from here on.
+    pub(crate) const BULK_CONNECTIONS: Self = Self { major: 3, minor: 27 };
+
+    /// A refresh can be asked for as an incremental one from here on; before, the wish would be passed over unseen.
+    pub(crate) const INCREMENTAL: Self = Self { major: 3, minor: 25 };
+
+    /// Refresh tasks can be made and changed through the interface from here on, on Cloud.
+    pub(crate) const TASKS: Self = Self { major: 3, minor: 20 };
+
+    /// Webhooks are named by their event from here on.
+    pub(crate) const WEBHOOKS: Self = Self { major: 3, minor: 9 };
+
+    /// Runs of flows can be read from here on.
+    pub(crate) const FLOW_RUNS: Self = Self { major: 3, minor: 10 };
+
+    /// In brackets, the release of Tableau that brought this version, where it is one that this crate asks for.
+    pub(crate) fn release(self) -> &'static str {
+        match (self.major, self.minor) {
+            (3, 9) => " (Tableau 2020.3)",
+            (3, 10) => " (Tableau 2020.4)",
+            (3, 12) => " (Tableau 2021.2)",
+            (3, 20) => " (Tableau Cloud 2023.2)",
+            (3, 25) => " (Tableau 2025.1)",
+            (3, 27) => " (Tableau 2025.3)",
+            _ => "",
+        }
+    }
+
     /// A version by its numbers.
     pub const fn new(major: u16, minor: u16) -> Self {
         Self { major, minor }

@@ -1,12 +1,15 @@
 //! Publishing a file as a datasource (Tableau REST API reference, Publish Data Source).
 
-use super::{Datasource, Datasources, upload};
+use sha2::{Digest as _, Sha256};
+
+use super::{Datasource, Datasources};
 use crate::call::{Answer, Call};
 use crate::error::{Delivery, Error, Result};
-use crate::ids::ProjectId;
+use crate::ids::{ProjectId, UploadId};
 use crate::jobs::JobHandle;
 use crate::multipart::{self, FilePart};
-use crate::source::FileSource;
+use crate::source::{FileSource, FileType};
+use crate::uploads::{self, Listener, Progress, Uploaded};
 use crate::xml::escape;
 
 /// What is to be published, and where.
@@ -15,21 +18,58 @@ use crate::xml::escape;
 pub struct PublishRequest {
     project: ProjectId,
     name: String,
-    file: FileSource,
+    file: File,
     description: Option<String>,
-    overwrite: bool,
+    mode: Mode,
     as_job: bool,
+    listener: Listener,
+}
+
+#[derive(Clone, Debug)]
+enum File {
+    Source(FileSource),
+    Uploaded(Uploaded, FileType),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    Create,
+    Overwrite,
+    Append,
 }
 
 impl PublishRequest {
     /// Publishes `file` under a name in a project. A datasource of that name there is an error, unless it is to be overwritten.
     pub fn new(project: ProjectId, name: impl Into<String>, file: FileSource) -> Self {
-        Self { project, name: name.into(), file, description: None, overwrite: false, as_job: false }
+        Self::of(project, name.into(), File::Source(file))
+    }
+
+    /// Publishes what was uploaded before; see [`Uploads`](crate::Uploads). An upload is used up by the attempt.
+    pub fn uploaded(project: ProjectId, name: impl Into<String>, kind: FileType, upload: Uploaded) -> Self {
+        Self::of(project, name.into(), File::Uploaded(upload, kind))
+    }
+
+    fn of(project: ProjectId, name: String, file: File) -> Self {
+        let listener = Listener::default();
+        Self { project, name, file, description: None, mode: Mode::Create, as_job: false, listener }
     }
 
     /// Replaces a datasource of the same name in the project; its id stays. Repeating such a publish has no second effect.
     pub fn overwrite(mut self) -> Self {
-        self.overwrite = true;
+        self.mode = Mode::Overwrite;
+        self
+    }
+
+    /// Appends the rows to a datasource of the same name in the project, which must be an extract of one table with the same
+    /// columns. Not repeated when an answer was lost, since the rows could be there twice.
+    pub fn append(mut self) -> Self {
+        self.mode = Mode::Append;
+        self
+    }
+
+    /// Calls `listener` as the file goes up, for each block and at the end.
+    pub fn on_progress(mut self, listener: impl Fn(Progress) + Send + Sync + 'static) -> Self {
+        self.listener = Listener::new(listener);
         self
     }
 
@@ -79,56 +119,74 @@ impl Datasources {
         if request.name.trim().is_empty() || request.name.chars().count() > 255 {
             return Err(Error::config(OPERATION, "the name is empty or longer than 255 characters"));
         }
-        let kind = request.file.kind(OPERATION)?.extension();
-        let size = request.file.size().await?;
-        if size == 0 {
-            return Err(Error::config(OPERATION, "the file is empty; finish writing it before it is published"));
-        }
         let payload = request.payload();
-        let mut call = Call::post(OPERATION, &["datasources"])?.idempotent(request.overwrite).long();
-        for (name, wanted) in [("overwrite", request.overwrite), ("asJob", request.as_job)] {
+        let repeatable = request.mode == Mode::Overwrite;
+        let mut call = Call::post(OPERATION, &["datasources"])?.idempotent(repeatable).long();
+        let flags = [("overwrite", repeatable), ("append", request.mode == Mode::Append), ("asJob", request.as_job)];
+        for (name, wanted) in flags {
             if wanted {
                 call = call.query(name, "true");
             }
         }
         let client = &self.client;
+        let file = match &request.file {
+            File::Source(file) => file,
+            File::Uploaded(upload, kind) => {
+                // The first attempt uses the upload up, so that there is nothing to repeat.
+                let commit = commit_of(call.idempotent(false), &upload.id, kind.extension(), &payload).await?;
+                return self.published(&client.run(&commit).await?, request.as_job);
+            }
+        };
+        let kind = file.kind(OPERATION)?.extension();
+        let size = file.size().await?;
+        if size == 0 {
+            return Err(Error::config(OPERATION, "the file is empty; finish writing it before it is published"));
+        }
         let answer = match usize::try_from(size).ok().filter(|&size| size <= client.shared.chunk_size) {
             Some(length) => {
                 let file_name = format!("datasource.{kind}");
-                let mut reader = request.file.open().await?;
+                let mut reader = file.open().await?;
                 reader.expect_size(size).await?;
+                let mut digest = Sha256::new();
                 let part = FilePart {
                     name: "tableau_datasource",
                     file_name: &file_name,
                     reader: &mut reader,
                     offset: 0,
                     length,
+                    digest: &mut digest,
                 };
                 let body = multipart::assemble(&payload, Some(part)).await?;
-                client.run(&call.body(body.kind, body.body)).await?
+                request.listener.tell(0, size, &digest);
+                let answer = client.run(&call.body(body.kind, body.body)).await?;
+                request.listener.tell(size, size, &digest);
+                answer
             }
-            None => self.commit(call, &request.file, size, kind, &payload).await?,
+            None => self.commit(call, file, size, kind, &payload, &request.listener).await?,
         };
         self.published(&answer, request.as_job)
     }
 
     /// Uploads the file and publishes the upload. An upload is used up by the attempt that commits it, so each attempt of ours has
     /// one of its own.
-    async fn commit(&self, call: Call, file: &FileSource, size: u64, kind: &str, payload: &str) -> Result<Answer> {
+    async fn commit(
+        &self,
+        call: Call,
+        file: &FileSource,
+        size: u64,
+        kind: &str,
+        payload: &str,
+        listener: &Listener,
+    ) -> Result<Answer> {
         let repeatable = call.idempotent;
         let call = call.idempotent(false);
         let (mut attempt, mut lost) = (1, false);
         loop {
-            let id = upload::upload(&self.client, &call.operation, file, size).await;
+            let id = uploads::upload(&self.client, &call.operation, file, size, listener).await;
             let id = id.map_err(|error| error.after_lost(lost))?;
-            let body = multipart::assemble(payload, None).await?;
-            let commit = call
-                .clone()
-                .query("uploadSessionId", id.as_str())
-                .query("datasourceType", kind)
-                .body(body.kind, body.body);
+            let commit = commit_of(call.clone(), &id, kind, payload).await?;
             match self.client.run(&commit).await {
-                Err(error) if upload::may_begin_anew(&error, repeatable, attempt) => {
+                Err(error) if uploads::may_begin_anew(&error, repeatable, attempt) => {
                     attempt += 1;
                     lost |= error.delivery() == Delivery::Unknown;
                 }
@@ -143,4 +201,10 @@ impl Datasources {
         }
         answer.member("datasource").map(|found| Published::Datasource(Box::new(found)))
     }
+}
+
+/// The request that publishes an upload.
+async fn commit_of(call: Call, id: &UploadId, kind: &str, payload: &str) -> Result<Call> {
+    let body = multipart::assemble(payload, None).await?;
+    Ok(call.query("uploadSessionId", id.as_str()).query("datasourceType", kind).body(body.kind, body.body))
 }

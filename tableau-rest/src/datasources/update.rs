@@ -1,15 +1,22 @@
 //! Changing the rows of a published extract (Tableau REST API reference, Update Data in Hyper Data Source).
 
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
 use http::{HeaderName, HeaderValue, Method};
 use serde::Serialize;
 use serde::ser::{SerializeMap as _, Serializer};
+use tokio::time::Instant;
 
-use super::{Datasources, upload};
+use super::Datasources;
 use crate::call::{Call, Scope};
 use crate::error::{Delivery, Error, ErrorKind, Result};
-use crate::ids::DatasourceId;
-use crate::jobs::JobHandle;
+use crate::ids::{ConnectionId, DatasourceId};
+use crate::jobs::{JobHandle, JobOutcome, WaitPolicy};
 use crate::source::{FileSource, FileType};
+use crate::uploads::{self, Listener};
 use crate::version::ApiVersion;
 
 /// How many bytes of a file one update takes: 100 MB on Cloud and by default on Server.
@@ -358,6 +365,24 @@ impl UpdateData {
     }
 }
 
+/// One lock for each datasource that is being updated: the server takes one update at a time.
+#[derive(Default)]
+pub(crate) struct UpdateLocks(Mutex<HashMap<DatasourceId, Arc<tokio::sync::Mutex<()>>>>);
+
+impl UpdateLocks {
+    fn of(&self, id: &DatasourceId) -> Arc<tokio::sync::Mutex<()>> {
+        let mut locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        locks.retain(|_, lock| Arc::strong_count(lock) > 1);
+        Arc::clone(locks.entry(id.clone()).or_default())
+    }
+}
+
+impl fmt::Debug for UpdateLocks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("UpdateLocks")
+    }
+}
+
 impl Datasources {
     /// Changes the rows of a published extract by those of a file, as a job.
     ///
@@ -375,10 +400,73 @@ impl Datasources {
         update: UpdateData,
         file: Option<FileSource>,
     ) -> Result<JobHandle> {
+        self.send_update(id, None, &update, file.as_ref()).await
+    }
+
+    /// As [`Datasources::update_data`], for one connection of a datasource that has several (403062 says so).
+    ///
+    /// # Errors
+    /// As [`Datasources::update_data`]; [`ErrorKind::NotFound`] when there is no such connection (404020).
+    pub async fn update_connection_data(
+        &self,
+        id: &DatasourceId,
+        connection: &ConnectionId,
+        update: UpdateData,
+        file: Option<FileSource>,
+    ) -> Result<JobHandle> {
+        self.send_update(id, Some(connection), &update, file.as_ref()).await
+    }
+
+    /// Runs updates of one datasource, one after the other, each to its end: rows beyond [`UPDATE_DATA_LIMIT`] are split over
+    /// several files that way. Updates of the same datasource through this client and its clones wait for each other, and one
+    /// that somebody else runs is waited for as well. Stops after the first that does not succeed; the answer has an outcome
+    /// for each that was begun.
+    ///
+    /// # Errors
+    /// As [`Datasources::update_data`], of the update that could not be begun. Those before it have succeeded, and none of them
+    /// runs a second time when all are sent again under the same request ids within 24 hours.
+    pub async fn update_data_in_turn(
+        &self,
+        id: &DatasourceId,
+        updates: impl IntoIterator<Item = (UpdateData, Option<FileSource>)>,
+        policy: WaitPolicy,
+    ) -> Result<Vec<JobOutcome>> {
+        let turn = self.client.shared.updates.of(id);
+        let _turn = turn.lock().await;
+        let mut outcomes = Vec::new();
+        for (update, file) in updates {
+            let begun = Instant::now();
+            let mut pause = Duration::from_millis(500);
+            let job = loop {
+                match self.send_update(id, None, &update, file.as_ref()).await {
+                    Err(error) if error.kind() == ErrorKind::UpdateInProgress && begun.elapsed() < policy.limit() => {
+                        tokio::time::sleep(pause).await;
+                        pause = (pause * 2).min(Duration::from_secs(30));
+                    }
+                    other => break other?,
+                }
+            };
+            let outcome = job.wait(policy).await?;
+            let done = outcome.is_success();
+            outcomes.push(outcome);
+            if !done {
+                break;
+            }
+        }
+        Ok(outcomes)
+    }
+
+    async fn send_update(
+        &self,
+        id: &DatasourceId,
+        connection: Option<&ConnectionId>,
+        update: &UpdateData,
+        file: Option<&FileSource>,
+    ) -> Result<JobHandle> {
         const OPERATION: &str = "update data";
-        let request_id = update.check(file.as_ref())?;
+        let request_id = update.check(file)?;
         self.client.require(OPERATION, ApiVersion::UPDATE_DATA).await?;
-        let size = match &file {
+        let size = match file {
             Some(file) => {
                 if file.kind(OPERATION)? != FileType::Hyper {
                     return Err(Error::config(OPERATION, "the file is no .hyper; write the rows as an extract"));
@@ -395,9 +483,12 @@ impl Datasources {
             .with_kind(ErrorKind::PayloadTooLarge)
             .with_hint("split it into several updates, or publish the whole extract"));
         }
-        let mut call = Call::new(OPERATION, Method::PATCH, Scope::Site, &["datasources", id.as_str(), "data"])?
-            .json(&Body { actions: &update.actions })
-            .long();
+        let segments: &[&str] = match connection {
+            Some(connection) => &["datasources", id.as_str(), "connections", connection.as_str(), "data"],
+            None => &["datasources", id.as_str(), "data"],
+        };
+        let mut call =
+            Call::new(OPERATION, Method::PATCH, Scope::Site, segments)?.json(&Body { actions: &update.actions }).long();
         call.headers.insert(REQUEST_ID, request_id);
         let Some(file) = file else {
             let answer = self.client.run(&call.idempotent(true)).await?;
@@ -405,11 +496,11 @@ impl Datasources {
         };
         let (mut attempt, mut lost) = (1, false);
         loop {
-            let session = upload::upload(&self.client, OPERATION, &file, size).await;
+            let session = uploads::upload(&self.client, OPERATION, file, size, &Listener::default()).await;
             let session = session.map_err(|error| error.after_lost(lost))?;
             let commit = call.clone().query("uploadSessionId", session.as_str());
             match self.client.run(&commit).await {
-                Err(error) if upload::may_begin_anew(&error, true, attempt) => {
+                Err(error) if uploads::may_begin_anew(&error, true, attempt) => {
                     attempt += 1;
                     lost |= error.delivery() == Delivery::Unknown;
                 }

@@ -46,6 +46,7 @@ fn delivery(status: StatusCode, code: Option<&str>) -> Delivery {
 
 type Found = (ErrorKind, &'static str, &'static str);
 
+#[expect(clippy::too_many_lines, reason = "a table, one entry a code")]
 fn by_code(code: &str) -> Option<Found> {
     use ErrorKind::{
         AlreadyExists, AlreadyQueued, Auth, Config, Conflict, Forbidden, NoUpstream, NotFound, PayloadTooLarge,
@@ -69,6 +70,11 @@ fn by_code(code: &str) -> Option<Found> {
         "400031" | "404018" => {
             (NotFound, "the server knows no such job any more", "look at the datasource itself to learn the outcome")
         }
+        "400118" => (
+            Rejected,
+            "the server does not take the address of the webhook",
+            "use https with a certificate that the world trusts, at an address that Tableau can reach",
+        ),
         "400054" | "400055" => (Rejected, "the publish options contradict each other or the datasource", LOOK),
         "400065" | "400066" => (Rejected, "the server cannot use this filter or sort", "check field names and values"),
         "401000" | "401002" => (Auth, "the session is not valid", "sign in again"),
@@ -89,6 +95,12 @@ fn by_code(code: &str) -> Option<Found> {
             (Forbidden, "the user may not change this datasource", "use its owner, with the permission to overwrite")
         }
         "403062" => (Rejected, "the datasource has several connections", "name the connection that is to be updated"),
+        "403053" | "403054" | "403055" => {
+            (Conflict, "the revision cannot be taken", "it is the one in use, or revisions are turned off")
+        }
+        "403069" => (Forbidden, "the user may not list sites", "on Cloud use the current site only"),
+        "403070" => (Rejected, "one is on this site already", "go on with the session that there is"),
+        "403109" => (Unsupported, "webhooks are turned off on this server", "ask the administrator of the server"),
         "403077" | "403028" => (Forbidden, "the user may not do this with the datasource", RIGHTS),
         "403080" | "403081" | "403091" => {
             (Conflict, "the job cannot be cancelled", "it is done already, or of a kind that cannot be cancelled")
@@ -109,6 +121,16 @@ fn by_code(code: &str) -> Option<Found> {
         "404004" => (NotFound, "no such datasource, or it is not visible to this user", "check id and permissions"),
         "404005" => (NotFound, "no such project, or it is not visible to this user", "check id and permissions"),
         "404006" => (NotFound, "no such workbook, or it is not visible to this user", "check id and permissions"),
+        "404007" => (NotFound, "no such tag", "list the tags of the datasource"),
+        "404023" => (NotFound, "no such schedule", "list the schedules"),
+        "404024" => (NotFound, "no such revision", "list the revisions of the datasource"),
+        "404034" => (NotFound, "no such webhook", "list the webhooks"),
+        "409008" => (
+            Conflict,
+            "there is a rule of the other mode for the same capability",
+            "remove that rule first, then add this one",
+        ),
+        "409091" => (Unsupported, "Cloud has no schedules", "make a task with a recurrence of its own"),
         "404008" => (
             Unsupported,
             "the datasource is not of the form whose data can be updated",

@@ -197,6 +197,11 @@ impl Error {
         }))
     }
 
+    /// For a [`JwtSource`](crate::JwtSource) that has nothing to sign in with. The message must not hold secrets.
+    pub fn credential(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Auth, Delivery::NotSent, "make jwt", message).with_fate(Fate::Final)
+    }
+
     /// The caller's mistake, found before anything was sent. The message names the next step itself.
     pub(crate) fn config(operation: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Config, Delivery::NotSent, operation, message).with_fate(Fate::Final)

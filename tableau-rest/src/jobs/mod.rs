@@ -1,19 +1,24 @@
 //! Background jobs (Tableau REST API reference, Jobs, Tasks, and Schedules Methods).
 
+mod list;
 mod status;
 #[cfg(test)]
 mod tests;
 mod wait;
 
+use futures_core::stream::BoxStream;
 use http::Method;
 use serde_json::Value;
 
 use crate::call::{Answer, Call, Scope};
 use crate::client::Client;
 use crate::error::Result;
+use crate::filter::Filter;
 use crate::ids::JobId;
+use crate::paging::Listing;
 use crate::wire;
 
+pub use self::list::BackgroundJob;
 pub use self::status::{FinishCode, JobState, JobStatus, StatusNote};
 pub use self::wait::{JobOutcome, UnknownReason, WaitPolicy};
 
@@ -36,6 +41,30 @@ impl Jobs {
     /// administrators that is documented.
     pub async fn get(&self, id: &JobId) -> Result<JobStatus> {
         self.handle(id.clone()).status().await
+    }
+
+    /// Lists jobs, for administrators: with the words that the server has for them here, which differ from those of
+    /// [`Jobs::get`]. Filters: `status`, `jobType`, `createdAt`, `startedAt`, `completedAt`, `progress`, `title`, `priority`.
+    pub fn list(&self) -> Listing<BackgroundJob> {
+        Listing::new(self.client.clone())
+    }
+
+    /// The refresh that is queued or running for something of this name. For
+    /// [`Refresh::AlreadyQueued`](crate::Refresh::AlreadyQueued), which does not say which job it is: the name of the
+    /// datasource or workbook is all that there is to find it by.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Forbidden`](crate::ErrorKind::Forbidden) for others than administrators, and everything that can go wrong
+    /// between here and the server.
+    pub async fn find_refresh(&self, name: &str) -> Result<Option<JobHandle>> {
+        for status in ["InProgress", "Pending"] {
+            let jobs = self.list().filter(Filter::equal("status", status)?).all().await?;
+            let found = jobs.into_iter().find(|job| job.is_refresh() && job.title.as_deref() == Some(name));
+            if let Some(job) = found {
+                return Ok(Some(self.handle(job.id)));
+            }
+        }
+        Ok(None)
     }
 
     /// A handle on a job, for example one that was noted before a restart. Nothing is sent.
@@ -86,6 +115,12 @@ impl JobHandle {
         let answer = self.client.run(&call).await?;
         let value = answer.value()?;
         value.get("job").and_then(JobStatus::read).ok_or_else(|| answer.unfit("the answer describes no job"))
+    }
+
+    /// What is known of it, each time that something of it has changed, until it has ended or the limit of the policy is over.
+    /// Ends behind the first error.
+    pub fn watch(&self, policy: WaitPolicy) -> BoxStream<'static, Result<JobStatus>> {
+        wait::watch(self.clone(), policy)
     }
 
     /// Waits until it has ended, or the limit of the policy is over.

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use futures_core::stream::BoxStream;
+use futures_util::{StreamExt as _, stream};
 use tokio::time::Instant;
 
 use super::{JobHandle, JobState, JobStatus};
-use crate::error::{ErrorKind, Result};
+use crate::error::{Delivery, Error, ErrorKind, Fate, Result};
 
 /// How often in a row the server may fail to answer before waiting is given up. Each time is repeated by itself first.
 const MOST_MISSES: u32 = 5;
@@ -39,7 +41,15 @@ impl WaitPolicy {
         self
     }
 
-    fn after(&self, pause: Duration) -> Duration {
+    pub(crate) fn limit(&self) -> Duration {
+        self.limit
+    }
+
+    pub(super) fn first(&self) -> Duration {
+        self.first_poll
+    }
+
+    pub(super) fn after(&self, pause: Duration) -> Duration {
         let pause = pause.max(Duration::from_millis(1));
         pause.mul_f64(self.factor).min(self.longest_poll.max(Duration::from_millis(1)))
     }
@@ -96,6 +106,49 @@ impl JobOutcome {
         }
     }
 
+    /// What the server said about the job, if it is known that the job ended well.
+    ///
+    /// # Errors
+    /// For every other outcome, with the server's own notes in the message: [`ErrorKind::Rejected`] when it failed,
+    /// [`ErrorKind::Conflict`] when it was cancelled, [`ErrorKind::Server`] when it has not ended or its end is unknown; the
+    /// delivery is [`Unknown`](crate::Delivery::Unknown) then.
+    pub fn success(self) -> Result<JobStatus> {
+        let fail = |kind, delivery, message: String, hint: &'static str| {
+            Err(Error::new(kind, delivery, "await job", message).with_hint(hint).with_fate(Fate::Final))
+        };
+        match self {
+            Self::Succeeded(status) => Ok(status),
+            Self::Failed(status) => {
+                let said = status.notes.join("; ");
+                let said = if said.is_empty() { "the server gives no reason".to_owned() } else { said };
+                let message = format!("the job {} failed: {said}", status.id);
+                fail(
+                    ErrorKind::Rejected,
+                    Delivery::Answered,
+                    message,
+                    "nothing of it took effect; mend the cause and try again",
+                )
+            }
+            Self::Cancelled(status) => {
+                let message = format!("the job {} was cancelled", status.id);
+                fail(ErrorKind::Conflict, Delivery::Answered, message, "find out who cancelled it, and start it again")
+            }
+            Self::StillRunning(status) => {
+                let message = format!("the job {} has not ended within the limit", status.id);
+                fail(ErrorKind::Server, Delivery::Unknown, message, "wait for it again, by its id")
+            }
+            Self::Unknown(reason) => {
+                let why = match reason {
+                    UnknownReason::Forgotten => "the server has forgotten it",
+                    UnknownReason::NotPermitted => "this user may not ask for jobs",
+                    UnknownReason::NoFinishCode => "the server does not say how it ended",
+                };
+                let message = format!("how the job ended cannot be learned: {why}");
+                fail(ErrorKind::Server, Delivery::Unknown, message, "look at the datasource itself")
+            }
+        }
+    }
+
     /// The outcome, as far as it is known.
     fn of(status: JobStatus) -> Self {
         match status.state() {
@@ -143,4 +196,35 @@ pub(super) async fn wait(job: &JobHandle, policy: WaitPolicy) -> Result<JobOutco
         }
         pause = policy.after(pause);
     }
+}
+
+struct Watch {
+    job: JobHandle,
+    policy: WaitPolicy,
+    begun: Instant,
+    pause: Duration,
+    last: Option<JobStatus>,
+    over: bool,
+}
+
+pub(super) fn watch(job: JobHandle, policy: WaitPolicy) -> BoxStream<'static, Result<JobStatus>> {
+    let (begun, pause) = (Instant::now(), policy.first());
+    let watch = Watch { job, policy, begun, pause, last: None, over: false };
+    stream::try_unfold(watch, async |mut watch| {
+        loop {
+            if watch.over {
+                return Ok(None);
+            }
+            let left = watch.policy.limit().saturating_sub(watch.begun.elapsed());
+            tokio::time::sleep(watch.pause.min(left)).await;
+            watch.pause = watch.policy.after(watch.pause);
+            let status = watch.job.status().await?;
+            watch.over = status.state() != JobState::Running || watch.begun.elapsed() >= watch.policy.limit();
+            if watch.over || watch.last.as_ref() != Some(&status) {
+                watch.last = Some(status.clone());
+                return Ok(Some((status, watch)));
+            }
+        }
+    })
+    .boxed()
 }
