@@ -13,4 +13,6 @@ mod odata;
 #[cfg(test)]
 mod python;
 #[cfg(test)]
+mod tableau_client;
+#[cfg(test)]
 mod tsc;

@@ -36,7 +36,7 @@ fn begin(shared: &Shared, id: &str) -> Option<Work> {
 pub(super) async fn perform(shared: &Shared, work: &Work) -> Result<(), String> {
     match work {
         Work::Publish { datasource } => {
-            if let Some(file) = &datasource.file {
+            if let Some(file) = datasource.file.as_ref().filter(|_| shared.switches.check_extracts) {
                 let checked = shared.extracts.check(file).await;
                 if let Err(error) = checked {
                     let _ = std::fs::remove_file(file);
@@ -45,17 +45,25 @@ pub(super) async fn perform(shared: &Shared, work: &Work) -> Result<(), String> 
             }
             let mut site = locked(&shared.site);
             let before = site.named(&datasource.project_id, &datasource.name).map(|found| found.id.clone());
-            match before.and_then(|id| site.datasource_mut(&id)) {
-                Some(found) => {
-                    let old = std::mem::replace(&mut found.file, datasource.file.clone());
-                    found.kind.clone_from(&datasource.kind);
-                    found.revision += 1;
-                    found.updated_at = Utc::now();
-                    if let Some(old) = old {
+            if let Some(found) = before.and_then(|id| site.datasource_mut(&id)) {
+                let old = std::mem::replace(&mut found.file, datasource.file.clone());
+                found.kind.clone_from(&datasource.kind);
+                found.updated_at = Utc::now();
+                match old {
+                    Some(old) if shared.switches.keep_revisions => {
+                        found.earlier.push((found.revision, old, found.updated_at));
+                    }
+                    Some(old) => {
                         let _ = std::fs::remove_file(old);
                     }
+                    None => {}
                 }
-                None => site.datasources.push(datasource.clone()),
+                found.revision += 1;
+                let id = found.id.clone();
+                site.tell("DatasourceUpdated", "DATASOURCE", &id);
+            } else {
+                site.datasources.push(datasource.as_ref().clone());
+                site.tell("DatasourceCreated", "DATASOURCE", &datasource.id);
             }
             Ok(())
         }
@@ -72,11 +80,16 @@ pub(super) async fn perform(shared: &Shared, work: &Work) -> Result<(), String> 
             }
             Ok(())
         }
-        Work::Refresh { datasource, workbook } => {
-            if let Some(note) = locked(&shared.failing_refreshes).pop() {
+        Work::Refresh { datasource, workbook, .. } => {
+            let failure = locked(&shared.failing_refreshes).pop();
+            let mut site = locked(&shared.site);
+            if let Some(id) = datasource {
+                let event = if failure.is_some() { "DatasourceRefreshFailed" } else { "DatasourceRefreshSucceeded" };
+                site.tell(event, "EXTRACTS", id);
+            }
+            if let Some(note) = failure {
                 return Err(note);
             }
-            let mut site = locked(&shared.site);
             if let Some(found) = datasource.as_ref().and_then(|id| site.datasource_mut(id)) {
                 found.refreshes += 1;
                 found.updated_at = Utc::now();

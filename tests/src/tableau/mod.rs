@@ -3,11 +3,15 @@
 //! It shares no code with the clients; of ours it uses only what starts Tableau's own engine. It speaks XML and JSON, so that
 //! Tableau's own Python client works with it as well.
 
+mod content;
 mod extract;
 mod jobs;
 mod listing;
+mod manage;
 mod publish;
+mod session;
 mod site;
+mod webhooks;
 mod wire;
 
 use std::collections::HashMap;
@@ -19,14 +23,14 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, Response, header};
+use axum::http::{HeaderMap, Method, Response};
 use chrono::Utc;
 use percent_encoding::percent_decode_str;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
 use self::extract::Extracts;
-use self::site::{Project, Session, Site, Task, Work, Workbook, fresh_id};
+use self::site::{Project, Site, Task, Work, Workbook, fresh_id};
 use self::wire::{Failure, Language, Node};
 use crate::faults::{self, Faults, plain};
 
@@ -34,6 +38,7 @@ pub use self::site::Datasource;
 
 /// What differs between servers.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct Switches {
     /// How long jobs take.
     pub job_time: Duration,
@@ -43,11 +48,25 @@ pub struct Switches {
     pub version: String,
     /// Whether the user may ask after jobs.
     pub jobs_visible: bool,
+    /// Whether it is Cloud: tasks with a recurrence of their own, no schedules, no switching of sites.
+    pub cloud: bool,
+    /// Whether earlier publishes of a datasource are kept.
+    pub keep_revisions: bool,
+    /// Whether published files are opened and checked by the engine.
+    pub check_extracts: bool,
 }
 
 impl Default for Switches {
     fn default() -> Self {
-        Self { job_time: Duration::from_millis(40), messy: false, version: "3.29".to_owned(), jobs_visible: true }
+        Self {
+            job_time: Duration::from_millis(40),
+            messy: false,
+            version: "3.29".to_owned(),
+            jobs_visible: true,
+            cloud: false,
+            keep_revisions: false,
+            check_extracts: true,
+        }
     }
 }
 
@@ -210,17 +229,7 @@ impl TableauSim {
         let mut site = locked(&self.shared.site);
         let project_id = site.project_at(project);
         let id = fresh_id();
-        site.datasources.push(Datasource {
-            id: id.clone(),
-            name: name.to_owned(),
-            project_id,
-            kind: "sqlserver".to_owned(),
-            file: None,
-            revision: 1,
-            refreshes: 0,
-            description: String::new(),
-            updated_at: Utc::now(),
-        });
+        site.datasources.push(Datasource { id: id.clone(), ..Datasource::new(name, &project_id, "sqlserver") });
         id
     }
 
@@ -249,7 +258,13 @@ impl TableauSim {
     /// Adds a task that refreshes a datasource, and answers its id.
     pub fn add_task(&self, datasource: &str) -> String {
         let id = fresh_id();
-        locked(&self.shared.site).tasks.push(Task { id: id.clone(), datasource: datasource.to_owned() });
+        locked(&self.shared.site).tasks.push(Task {
+            id: id.clone(),
+            datasource: datasource.to_owned(),
+            kind: "FullRefresh".to_owned(),
+            frequency: "Daily".to_owned(),
+            schedule: None,
+        });
         id
     }
 
@@ -273,6 +288,16 @@ impl TableauSim {
     /// Takes a datasource away, as somebody with the rights might.
     pub fn remove_datasource(&self, id: &str) {
         locked(&self.shared.site).datasources.retain(|found| found.id != id);
+    }
+
+    /// What webhooks were to be told so far, and takes it away: address and message.
+    pub fn take_webhook_messages(&self) -> Vec<(String, String)> {
+        std::mem::take(&mut locked(&self.shared.site).messages)
+    }
+
+    /// Client id, secret id and secret value of a connected app, and the user it may act as.
+    pub fn connected_app(&self) -> (&str, &str, &str, &str) {
+        (session::APP, session::APP_KEY, session::APP_SECRET, &self.shared.secrets.user)
     }
 
     /// How often a workbook was refreshed.
@@ -315,8 +340,18 @@ async fn serve(State(shared): State<Arc<Shared>>, request: Request) -> Response<
         .map(|segment| percent_decode_str(segment).decode_utf8_lossy().into_owned())
         .collect();
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-    let response = if let ["api", _, "sites", _, "datasources", id, "content"] = segments.as_slice() {
-        download(&shared, &head.headers, id).unwrap_or_else(|failure| failure.response(language))
+    let file = match segments.as_slice() {
+        ["api", _, "sites", _, "datasources", id, "content"] => {
+            Some(manage::download(&shared, &head.headers, id, None))
+        }
+        ["api", _, "sites", _, "datasources", id, "revisions", number, "content"] => {
+            Some(manage::download(&shared, &head.headers, id, number.parse().ok()))
+        }
+        ["api", _, "sites", _, "views", id, "data"] => Some(content::view_data(&shared, &head.headers, id)),
+        _ => None,
+    };
+    let response = if let Some(file) = file {
+        file.unwrap_or_else(|failure| failure.response(language))
     } else {
         match route(&shared, &head.method, &segments, &query, &head.headers, &body).await {
             Ok((204, _)) => plain(204, "text/plain", Body::empty()),
@@ -359,52 +394,43 @@ async fn route(
             locked(&shared.site).sessions.remove(&token);
             return Ok((204, Vec::new()));
         }
+        ["auth", "switchSite"] => return shared.switch_site(&token, &wire::read(headers, body)?),
+        ["sessions", "current"] => return Ok((200, vec![shared.session_node(&token)])),
+        ["schedules", below @ ..] => return shared.schedules(method, below, query, &wire::read(headers, body)?),
+        ["sites"] => return shared.sites(query),
         ["sites", site, ..] => *site,
-        ["sessions", "current"] => return Ok((200, vec![shared.session_node()])),
         _ => return Err(Failure::not_found("404000", "page")),
     };
-    if site != locked(&shared.site).id {
+    if site != locked(&shared.site).id || !shared.is_at_home(&token) {
         return Err(Failure::not_found("404000", "site"));
     }
     let rest = rest.get(2..).unwrap_or_default();
+    let tree = || wire::read(headers, body);
     match (method.as_str(), rest) {
+        ("GET", []) => Ok((200, vec![shared.site_node()])),
         ("POST", ["datasources"]) => publish::publish(shared, query, headers, body).await,
         ("POST", ["fileUploads"]) => Ok(publish::begin_upload(shared)),
         ("PUT", ["fileUploads", id]) => publish::append(shared, id, query, headers, body),
-        ("PATCH", ["datasources", id, "data"]) => {
-            publish::update(shared, id, query, headers, &wire::read(headers, body)?)
+        ("PATCH", ["datasources", id, "data"] | ["datasources", id, "connections", _, "data"]) => {
+            publish::update(shared, id, query, headers, &tree()?)
         }
-        ("POST", ["datasources", id, "refresh"]) => shared.refresh_datasource(id),
+        ("POST", ["datasources", id, "refresh"]) => shared.refresh_datasource(id, &tree()?),
         ("POST", ["workbooks", id, "refresh"]) => shared.refresh_workbook(id),
         ("POST", ["tasks", "extractRefreshes", id, "runNow"]) => {
             let datasource =
                 locked(&shared.site).tasks.iter().find(|task| task.id == *id).map(|task| task.datasource.clone());
-            shared.refresh_datasource(&datasource.ok_or_else(|| Failure::not_found("404012", "task"))?)
+            let datasource = datasource.ok_or_else(|| Failure::not_found("404026", "task"))?;
+            shared.refresh_datasource(&datasource, &serde_json::Value::Null)
         }
-        ("POST", ["projects"]) => shared.create_project(&wire::read(headers, body)?),
+        ("POST" | "DELETE", ["tasks", "extractRefreshes", below @ ..]) => shared.tasks(method, below, &tree()?),
+        ("PUT", ["schedules", id, "datasources"]) => shared.add_to_schedule(id, &tree()?),
+        ("POST" | "PUT" | "DELETE", ["webhooks", below @ ..]) => shared.webhooks(method, below, &tree()?),
+        ("POST", ["projects"]) => shared.create_project(&tree()?),
         ("GET", _) => shared.read(rest, query),
         ("PUT", ["jobs", id]) => shared.cancel(id),
-        ("DELETE", ["datasources", id]) => {
-            let mut site = locked(&shared.site);
-            site.datasource(id)?;
-            site.datasources.retain(|found| found.id != *id);
-            Ok((204, Vec::new()))
-        }
+        ("PUT" | "DELETE", ["datasources", id, below @ ..]) => shared.manage(method, id, below, &tree()?),
         _ => Err(Failure::not_found("404000", "page")),
     }
-}
-
-fn download(shared: &Shared, headers: &HeaderMap, id: &str) -> Result<Response<Body>, Failure> {
-    shared.check_session(headers)?;
-    let found = locked(&shared.site).datasource(id)?.clone();
-    let file = found.file.ok_or_else(|| Failure::not_found("404004", "extract"))?;
-    let content = std::fs::read(&file).map_err(|_| Failure::not_found("404004", "extract"))?;
-    let mut response = plain(200, "application/octet-stream", content);
-    let disposition = format!("name=\"tableau_datasource\"; filename=\"{}.hyper\"", found.id);
-    if let Ok(disposition) = HeaderValue::from_str(&disposition) {
-        response.headers_mut().insert(header::CONTENT_DISPOSITION, disposition);
-    }
-    Ok(response)
 }
 
 impl Shared {
@@ -413,51 +439,6 @@ impl Shared {
         Node::new("serverInfo")
             .child(text("productVersion", "2026.2.0").with("build", "20262.26.1101.0000"))
             .child(text("restApiVersion", &self.switches.version))
-    }
-
-    fn session_node(&self) -> Node {
-        let site = locked(&self.site);
-        Node::new("session")
-            .child(Node::new("site").with("id", &site.id).with("contentUrl", &site.content_url))
-            .child(Node::new("user").with("id", &site.user).with("name", &self.secrets.user))
-    }
-
-    fn sign_in(&self, headers: &HeaderMap, body: &[u8]) -> Reply {
-        let request = wire::read(headers, body)?;
-        let field = |name: &str| wire::text(&request, &["credentials", name]);
-        let secrets = &self.secrets;
-        let token_name = field("personalAccessTokenName");
-        let by_token = token_name == Some(secrets.token_name.as_str())
-            && field("personalAccessTokenSecret") == Some(secrets.token_secret.as_str());
-        let by_password =
-            field("name") == Some(secrets.user.as_str()) && field("password") == Some(secrets.password.as_str());
-        let by_jwt = field("jwt").is_some_and(|token| token.split('.').filter(|part| !part.is_empty()).count() == 3);
-        let mut site = locked(&self.site);
-        let content_url = wire::text(&request, &["credentials", "site", "contentUrl"]).unwrap_or_default();
-        if !(by_token || by_password || by_jwt) || content_url != site.content_url {
-            return Err(Failure::new("401001", "Signin Error", "Error signing in to Tableau Server"));
-        }
-        if by_token {
-            // A personal access token has one session: a new one ends the former.
-            site.sessions.retain(|_, session| session.token_name.as_deref() != token_name);
-        }
-        let token = format!("{}|{}|{}", fresh_id(), fresh_id().replace('-', ""), site.id);
-        site.sessions.insert(token.clone(), Session { token_name: token_name.filter(|_| by_token).map(str::to_owned) });
-        let credentials = Node::new("credentials")
-            .with("token", token)
-            .with("estimatedTimeToExpiration", "177:05:38")
-            .child(Node::new("site").with("id", &site.id).with("contentUrl", &site.content_url))
-            .child(Node::new("user").with("id", &site.user));
-        Ok((200, vec![credentials]))
-    }
-
-    /// The token of a request, if it belongs to a session.
-    fn check_session(&self, headers: &HeaderMap) -> Result<String, Failure> {
-        let token = headers.get("x-tableau-auth").and_then(|token| token.to_str().ok()).unwrap_or_default();
-        if locked(&self.site).sessions.contains_key(token) {
-            return Ok(token.to_owned());
-        }
-        Err(Failure::new("401002", "Unauthorized Access", "Invalid authentication credentials were provided."))
     }
 
     fn create_project(&self, request: &serde_json::Value) -> Reply {
@@ -480,7 +461,8 @@ impl Shared {
         Ok((201, vec![node]))
     }
 
-    fn refresh_datasource(self: &Arc<Self>, id: &str) -> Reply {
+    fn refresh_datasource(self: &Arc<Self>, id: &str, request: &serde_json::Value) -> Reply {
+        let incremental = wire::truth(request, &["extractRefresh", "incremental"]).unwrap_or(false);
         {
             let site = locked(&self.site);
             if site.datasource(id)?.kind == "hyper" {
@@ -488,14 +470,14 @@ impl Shared {
                 return Err(Failure::new("403104", "Forbidden", detail));
             }
         }
-        self.start_refresh(id, Work::Refresh { datasource: Some(id.to_owned()), workbook: None })
+        self.start_refresh(id, Work::Refresh { datasource: Some(id.to_owned()), workbook: None, incremental })
     }
 
     fn refresh_workbook(self: &Arc<Self>, id: &str) -> Reply {
         if !locked(&self.site).workbooks.iter().any(|found| found.id == id) {
             return Err(Failure::not_found("404006", "workbook"));
         }
-        self.start_refresh(id, Work::Refresh { datasource: None, workbook: Some(id.to_owned()) })
+        self.start_refresh(id, Work::Refresh { datasource: None, workbook: Some(id.to_owned()), incremental: false })
     }
 
     fn start_refresh(self: &Arc<Self>, id: &str, work: Work) -> Reply {
@@ -556,33 +538,26 @@ impl Shared {
                 listing::page("workbooks", found.collect(), query)
             }
             ["datasources", id] => Ok((200, vec![site.datasource_node(site.datasource(id)?)])),
-            ["datasources", id, "connections"] => {
-                let found = site.datasource(id)?;
-                let server = if found.kind == "hyper" { "localhost" } else { "db.example.com" };
-                let connection = Node::new("connection")
-                    .with("id", format!("{id}-c"))
-                    .with("type", &found.kind)
-                    .with("serverAddress", server)
-                    .with("serverPort", "")
-                    .with("userName", "")
-                    .with("embedPassword", false);
-                Ok((200, vec![Node::list("connections", [connection])]))
-            }
+            ["datasources", id, below @ ..] => manage::read(&site, site.datasource(id)?, below),
             ["tasks", "extractRefreshes"] => {
-                Ok((200, vec![Node::list("tasks", site.tasks.iter().map(Site::task_node))]))
+                Ok((200, vec![Node::list("tasks", site.tasks.iter().map(|task| site.task_node(task)))]))
             }
-            ["jobs", _] if !self.switches.jobs_visible => {
+            ["tasks", "extractRefreshes", id] => {
+                let task = site.tasks.iter().find(|task| task.id == *id);
+                Ok((200, vec![site.task_node(task.ok_or_else(|| Failure::not_found("404026", "task"))?)]))
+            }
+            ["jobs"] if self.switches.jobs_visible => {
+                let jobs = site.jobs.iter().map(|job| site.background_node(job)).collect();
+                listing::page("backgroundJobs", jobs, query)
+            }
+            ["jobs", ..] if !self.switches.jobs_visible => {
                 Err(Failure::new("403004", "Forbidden", "Only administrators may query jobs."))
             }
             ["jobs", id] => {
                 drop(site);
                 Ok((200, vec![self.job(id)?]))
             }
-            ["users", id] if *id == site.user => {
-                let user = Node::new("user").with("id", &site.user).with("name", &self.secrets.user);
-                Ok((200, vec![user.with("siteRole", "SiteAdministratorCreator")]))
-            }
-            _ => Err(Failure::not_found("404000", "page")),
+            _ => content::read(&site, rest, query),
         }
     }
 }

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::http::HeaderMap;
-use chrono::Utc;
 use serde_json::Value as Json;
 
 use super::site::{Datasource, Upload, Work, fresh_id};
@@ -97,18 +96,10 @@ pub(super) async fn publish(shared: &Arc<Shared>, query: &Query, headers: &Heade
     if taken && !wanted("overwrite") {
         return Err(Failure::new("403007", "Forbidden", "You do not have permission to overwrite this data source."));
     }
-    let datasource = Datasource {
-        id: fresh_id(),
-        name: name.clone(),
-        project_id: project.clone(),
-        kind: "hyper".to_owned(),
-        file: Some(keep(shared, "hyper", &content)?),
-        revision: 1,
-        refreshes: 0,
-        description: wire::text(&request, &["datasource", "description"]).unwrap_or_default().to_owned(),
-        updated_at: Utc::now(),
-    };
-    let work = Work::Publish { datasource };
+    let mut datasource = Datasource::new(&name, &project, "hyper");
+    datasource.file = Some(keep(shared, "hyper", &content)?);
+    datasource.description = wire::text(&request, &["datasource", "description"]).unwrap_or_default().to_owned();
+    let work = Work::Publish { datasource: Box::new(datasource) };
     if wanted("asJob") {
         let id = jobs::start(shared, work);
         return Ok((202, vec![shared.job(&id)?]));

@@ -19,6 +19,16 @@ pub(crate) struct Site {
     pub(crate) datasources: Vec<Datasource>,
     pub(crate) workbooks: Vec<Workbook>,
     pub(crate) tasks: Vec<Task>,
+    pub(crate) users: Vec<User>,
+    pub(crate) groups: Vec<Group>,
+    pub(crate) schedules: Vec<Schedule>,
+    pub(crate) webhooks: Vec<Webhook>,
+    /// What webhooks were to be told: address and message.
+    pub(crate) messages: Vec<(String, String)>,
+    /// JWTs that were used.
+    pub(crate) used: Vec<String>,
+    /// A second site, which has nothing on it.
+    pub(crate) other_id: String,
     pub(crate) jobs: Vec<Job>,
     pub(crate) uploads: HashMap<String, Upload>,
     pub(crate) sessions: HashMap<String, Session>,
@@ -30,6 +40,8 @@ pub(crate) struct Site {
 pub(crate) struct Session {
     /// The personal access token it was opened with.
     pub(crate) token_name: Option<String>,
+    /// Whether it is at the second site.
+    pub(crate) elsewhere: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -56,8 +68,101 @@ pub struct Datasource {
     pub revision: u32,
     /// How often it was refreshed.
     pub refreshes: u32,
+    /// Its tags.
+    pub tags: Vec<String>,
+    /// Why somebody vouches for it, if somebody does.
+    pub certified: Option<String>,
+    /// Its owner, where it is not the user.
+    pub owner: Option<String>,
+    /// Who may do what: `user` or `group`, id, capability, mode.
+    pub permissions: Vec<[String; 4]>,
     pub(crate) description: String,
+    pub(crate) connection: Connection,
+    /// Earlier files, by the number of their publish.
+    pub(crate) earlier: Vec<(u32, PathBuf, DateTime<Utc>)>,
+    pub(crate) created_at: DateTime<Utc>,
     pub(crate) updated_at: DateTime<Utc>,
+}
+
+/// What a datasource connects to.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Connection {
+    pub(crate) server: String,
+    pub(crate) port: String,
+    pub(crate) user: String,
+    pub(crate) password: String,
+    pub(crate) embed: bool,
+}
+
+impl Datasource {
+    pub(crate) fn new(name: &str, project_id: &str, kind: &str) -> Self {
+        let server = if kind == "hyper" { "localhost" } else { "db.example.com" };
+        Self {
+            id: fresh_id(),
+            name: name.to_owned(),
+            project_id: project_id.to_owned(),
+            kind: kind.to_owned(),
+            file: None,
+            revision: 1,
+            refreshes: 0,
+            tags: Vec::new(),
+            certified: None,
+            owner: None,
+            permissions: Vec::new(),
+            description: String::new(),
+            connection: Connection { server: server.to_owned(), ..Connection::default() },
+            earlier: Vec::new(),
+            created_at: Utc::now(),
+            updated_at: Utc::now(),
+        }
+    }
+
+    pub(crate) fn connection_id(&self) -> String {
+        format!("{}-c", self.id)
+    }
+
+    pub(crate) fn connection_node(&self) -> Node {
+        Node::new("connection")
+            .with("id", self.connection_id())
+            .with("type", &self.kind)
+            .with("serverAddress", &self.connection.server)
+            .with("serverPort", &self.connection.port)
+            .with("userName", &self.connection.user)
+            .with("embedPassword", self.connection.embed)
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct User {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) role: &'static str,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Group {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) members: Vec<String>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Schedule {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) state: String,
+    pub(crate) priority: String,
+    pub(crate) frequency: String,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Webhook {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) event: String,
+    pub(crate) url: String,
+    pub(crate) enabled: bool,
+    pub(crate) reason: String,
 }
 
 #[derive(Clone, Debug)]
@@ -75,14 +180,18 @@ pub(crate) struct Workbook {
 pub(crate) struct Task {
     pub(crate) id: String,
     pub(crate) datasource: String,
+    pub(crate) kind: String,
+    pub(crate) frequency: String,
+    /// The schedule of a server that it runs on.
+    pub(crate) schedule: Option<String>,
 }
 
 /// What a job is about.
 #[derive(Clone, Debug)]
 pub(crate) enum Work {
-    Publish { datasource: Datasource },
+    Publish { datasource: Box<Datasource> },
     Update { datasource: String, payload: Option<PathBuf>, actions: Vec<Json> },
-    Refresh { datasource: Option<String>, workbook: Option<String> },
+    Refresh { datasource: Option<String>, workbook: Option<String>, incremental: bool },
 }
 
 impl Work {
@@ -95,7 +204,7 @@ impl Work {
     }
 
     pub(crate) fn is_refresh_of(&self, id: &str) -> bool {
-        matches!(self, Self::Refresh { datasource, workbook } if [datasource, workbook].into_iter().flatten().any(|its| its == id))
+        matches!(self, Self::Refresh { datasource, workbook, .. } if [datasource, workbook].into_iter().flatten().any(|its| its == id))
     }
 
     pub(crate) fn is_update_of(&self, id: &str) -> bool {
@@ -135,17 +244,46 @@ pub(crate) fn fresh_id() -> String {
     Uuid::new_v4().to_string()
 }
 
-fn moment(at: DateTime<Utc>) -> String {
+pub(crate) fn tags(found: &Datasource) -> Node {
+    Node::list("tags", found.tags.iter().map(|label| Node::new("tag").with("label", label)))
+}
+
+pub(crate) fn schedule_node(schedule: &Schedule) -> Node {
+    Node::new("schedule")
+        .with("id", &schedule.id)
+        .with("name", &schedule.name)
+        .with("state", &schedule.state)
+        .with("priority", &schedule.priority)
+        .with("type", "Extract")
+        .with("frequency", &schedule.frequency)
+        .with("executionOrder", "Parallel")
+        .with("createdAt", "2026-11-01T00:00:00Z")
+        .with("updatedAt", "2026-11-01T00:00:00Z")
+        .with("nextRunAt", "2026-12-01T02:00:00Z")
+}
+
+pub(crate) fn moment(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 impl Site {
     pub(crate) fn new(content_url: &str) -> Self {
         let default = Project { id: fresh_id(), name: "Default".to_owned(), parent: None };
+        let user = |name: &str, role| User { id: fresh_id(), name: name.to_owned(), role };
+        let users = vec![user("demo", "SiteAdministratorCreator"), user("ann", "Explorer")];
+        let me = users.first().map(|user| user.id.clone()).unwrap_or_default();
+        let members = users.iter().map(|user| user.id.clone()).collect();
         Self {
             id: fresh_id(),
             content_url: content_url.to_owned(),
-            user: fresh_id(),
+            user: me,
+            users,
+            groups: vec![Group { id: fresh_id(), name: "Finance".to_owned(), members }],
+            schedules: Vec::new(),
+            webhooks: Vec::new(),
+            messages: Vec::new(),
+            used: Vec::new(),
+            other_id: fresh_id(),
             projects: vec![default],
             datasources: Vec::new(),
             workbooks: Vec::new(),
@@ -212,13 +350,14 @@ impl Site {
             .with("description", &found.description)
             .with("type", &found.kind)
             .with("hasExtracts", true)
-            .with("isCertified", false)
+            .with("isCertified", found.certified.is_some())
+            .maybe("certificationNote", found.certified.as_ref())
             .with("size", size.max(1))
-            .with("createdAt", moment(found.updated_at))
+            .with("createdAt", moment(found.created_at))
             .with("updatedAt", moment(found.updated_at))
             .child(self.project_ref(&found.project_id))
-            .child(Node::new("owner").with("id", &self.user))
-            .child(Node::list("tags", []))
+            .child(Node::new("owner").with("id", found.owner.as_ref().unwrap_or(&self.user)))
+            .child(tags(found))
     }
 
     pub(crate) fn workbook_node(&self, found: &Workbook) -> Node {
@@ -232,14 +371,69 @@ impl Site {
             .child(Node::new("owner").with("id", &self.user))
     }
 
-    pub(crate) fn task_node(task: &Task) -> Node {
+    pub(crate) fn task_node(&self, task: &Task) -> Node {
+        let schedule = task.schedule.as_ref().and_then(|id| self.schedules.iter().find(|schedule| schedule.id == *id));
         let refresh = Node::new("extractRefresh")
             .with("id", &task.id)
             .with("priority", 50)
             .with("consecutiveFailedCount", 0)
-            .with("type", "RefreshExtractTask")
-            .child(Node::new("datasource").with("id", &task.datasource));
+            .with(
+                "type",
+                if task.kind == "IncrementalRefresh" { "IncrementExtractTask" } else { "RefreshExtractTask" },
+            );
+        // Schedules of Cloud have neither id nor name.
+        let schedule = match schedule {
+            Some(schedule) => schedule_node(schedule),
+            None => Node::new("schedule").with("frequency", &task.frequency),
+        };
+        let refresh = refresh.child(schedule).child(Node::new("datasource").with("id", &task.datasource));
         Node::new("task").child(refresh)
+    }
+
+    /// A job as lists show it.
+    pub(crate) fn background_node(&self, job: &Job) -> (Vec<(&'static str, String)>, Node) {
+        let status = match (&job.ended, job.cancelled, &job.started) {
+            (Some(_), true, _) => "Cancelled",
+            (Some((_, Some(_))), ..) => "Failed",
+            (Some((_, None)), ..) => "Success",
+            (None, _, Some(_)) => "InProgress",
+            (None, _, None) => "Pending",
+        };
+        let (kind, target) = match &job.work {
+            Work::Publish { datasource } => ("publish_datasource", datasource.name.clone()),
+            Work::Update { datasource, .. } => ("update_uploaded_file", self.name_of(datasource)),
+            Work::Refresh { datasource, workbook, .. } => {
+                let id = datasource.as_ref().or(workbook.as_ref());
+                ("refresh_extracts", id.map(|id| self.name_of(id)).unwrap_or_default())
+            }
+        };
+        let node = Node::new("backgroundJob")
+            .with("id", &job.id)
+            .with("status", status)
+            .with("jobType", kind)
+            .with("title", &target)
+            .with("priority", 50)
+            .with("createdAt", moment(job.created))
+            .maybe("startedAt", job.started.map(moment))
+            .maybe("endedAt", job.ended.as_ref().map(|(at, _)| moment(*at)));
+        (vec![("status", status.to_owned()), ("jobType", kind.to_owned()), ("title", target)], node)
+    }
+
+    fn name_of(&self, id: &str) -> String {
+        let datasource = self.datasources.iter().find(|found| found.id == id).map(|found| found.name.clone());
+        let workbook = || self.workbooks.iter().find(|found| found.id == id).map(|found| found.name.clone());
+        datasource.or_else(workbook).unwrap_or_default()
+    }
+
+    /// Notes what webhooks of an event would be told.
+    pub(crate) fn tell(&mut self, event: &str, resource: &str, id: &str) {
+        let message = serde_json::json!({
+            "resource": resource, "event_type": event, "resource_name": self.name_of(id), "site_luid": self.id,
+            "resource_luid": id, "created_at": moment(Utc::now()), "text": format!("{event} of {}", self.name_of(id)),
+        });
+        let told = self.webhooks.iter().filter(|hook| hook.enabled && hook.event == event);
+        let messages: Vec<(String, String)> = told.map(|hook| (hook.url.clone(), message.to_string())).collect();
+        self.messages.extend(messages);
     }
 
     pub(crate) fn job_node(&self, job: &Job) -> Node {
@@ -282,9 +476,12 @@ impl Site {
                     .maybe("notes", notes)
                     .child(Node::new("datasource").with("id", datasource).with("name", name(datasource))),
             ),
-            Work::Refresh { datasource, workbook } => {
+            Work::Refresh { datasource, workbook, incremental } => {
                 let target = match (datasource, workbook) {
-                    (Some(id), _) => Node::new("datasource").with("id", id).with("name", name(id)),
+                    (Some(id), _) => {
+                        let target = Node::new("datasource").with("id", id).with("name", name(id));
+                        target.maybe("incremental", incremental.then_some(true))
+                    }
                     (None, id) => Node::new("workbook").with("id", id.clone().unwrap_or_default()),
                 };
                 node.child(Node::new("extractRefreshJob").maybe("notes", notes).child(target))

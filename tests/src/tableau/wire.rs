@@ -190,34 +190,59 @@ pub(crate) fn read(headers: &HeaderMap, body: &[u8]) -> Result<Json, Failure> {
     xml(std::str::from_utf8(body).map_err(|_| malformed())?).ok_or_else(malformed)
 }
 
-/// Attributes and elements as members; the outermost element is left out.
+/// Attributes and elements as members; elements of the same name as a list, and those that hold a text alone as that. The outermost
+/// element is left out.
 pub(crate) fn xml(text: &str) -> Option<Json> {
     let mut reader = Reader::from_str(text);
-    let mut open: Vec<(String, Map<String, Json>)> = Vec::new();
+    let mut open: Vec<(String, Map<String, Json>, String)> = Vec::new();
     loop {
-        match reader.read_event().ok()? {
-            Event::Start(start) => open.push(element(&start)?),
+        let (name, members, text) = match reader.read_event().ok()? {
+            Event::Start(start) => {
+                let (name, members) = element(&start)?;
+                open.push((name, members, String::new()));
+                continue;
+            }
+            Event::Text(text) => {
+                if let Some((_, _, held)) = open.last_mut() {
+                    held.push_str(text.xml_content(quick_xml::XmlVersion::Implicit1_0).trim());
+                }
+                continue;
+            }
             Event::Empty(start) => {
                 let (name, members) = element(&start)?;
-                match open.last_mut() {
-                    Some((_, parent)) => {
-                        parent.insert(name, Json::Object(members));
-                    }
-                    None => return Some(Json::Object(members)),
-                }
+                (name, members, String::new())
             }
-            Event::End(_) => {
-                let (name, members) = open.pop()?;
-                match open.last_mut() {
-                    Some((_, parent)) => {
-                        parent.insert(name, Json::Object(members));
-                    }
-                    None => return Some(Json::Object(members)),
-                }
-            }
+            Event::End(_) => open.pop()?,
             Event::Eof => return None,
-            _ => {}
+            _ => continue,
+        };
+        let value = if members.is_empty() && !text.is_empty() { Json::from(text) } else { Json::Object(members) };
+        let Some((_, parent, _)) = open.last_mut() else { return Some(value) };
+        match parent.get_mut(&name) {
+            Some(Json::Array(several)) => several.push(value),
+            Some(one) => *one = Json::Array(vec![one.take(), value]),
+            None => {
+                parent.insert(name, value);
+            }
         }
+    }
+}
+
+/// The entries of a list in a tree, one alone without a list as well.
+pub(crate) fn entries<'a>(tree: &'a Json, path: &[&str]) -> Vec<&'a Json> {
+    match path.iter().try_fold(tree, |tree, name| tree.get(name)) {
+        Some(Json::Array(entries)) => entries.iter().collect(),
+        Some(one) => vec![one],
+        None => Vec::new(),
+    }
+}
+
+/// The truth value at a path of a tree.
+pub(crate) fn truth(tree: &Json, path: &[&str]) -> Option<bool> {
+    match path.iter().try_fold(tree, |tree, name| tree.get(name))? {
+        Json::Bool(truth) => Some(*truth),
+        Json::String(text) => text.to_ascii_lowercase().parse().ok(),
+        _ => None,
     }
 }
 
