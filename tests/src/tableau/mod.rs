@@ -11,6 +11,7 @@ mod manage;
 mod publish;
 mod session;
 mod site;
+mod state;
 mod webhooks;
 mod wire;
 

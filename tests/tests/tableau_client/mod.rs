@@ -2,6 +2,7 @@
 
 mod content;
 mod datasources;
+mod same;
 mod sessions;
 mod uploads;
 mod webhooks;
