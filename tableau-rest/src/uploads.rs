@@ -16,7 +16,7 @@ use crate::call::{Call, Scope};
 use crate::client::Client;
 use crate::error::{Delivery, Error, Result};
 use crate::ids::UploadId;
-use crate::multipart::{self, FilePart};
+use crate::multipart::{self, FilePart, Multipart};
 use crate::source::{FileSource, Reader};
 use crate::version::ApiVersion;
 use crate::wire;
@@ -102,7 +102,7 @@ impl Uploads {
             in_doubt: false,
             sha256: hex(&digest),
         };
-        Ok(Upload { client, reader: file.open().await?, state, digest })
+        Ok(Upload { client, reader: file.open().await?, state, digest, ready: None })
     }
 
     /// Goes on with an upload that was begun before, perhaps by another process. What was sent already is read once more
@@ -141,7 +141,7 @@ impl Uploads {
             return Err(Error::file(OPERATION, "the file is not the one that the upload began with", cause)
                 .with_hint("begin a new upload"));
         }
-        Ok(Upload { client: self.client.clone(), reader, state, digest })
+        Ok(Upload { client: self.client.clone(), reader, state, digest, ready: None })
     }
 }
 
@@ -184,12 +184,38 @@ pub struct Uploaded {
     pub sha256: String,
 }
 
-/// An upload under way.
+/// An upload under way. Holds up to two blocks: while one is on its way, the next one is read and hashed.
 pub struct Upload {
     client: Client,
     reader: Reader,
     state: UploadState,
     digest: Sha256,
+    ready: Option<Block>,
+}
+
+/// A block that can be sent.
+struct Block {
+    offset: u64,
+    length: u64,
+    body: Multipart,
+    /// Of the file up to the end of the block.
+    digest: Sha256,
+}
+
+impl Block {
+    /// The block at an offset; none at the end of the file.
+    async fn read(reader: &mut Reader, before: &Sha256, offset: u64, chunk: u64, size: u64) -> Result<Option<Self>> {
+        let length = chunk.min(size.saturating_sub(offset));
+        if length == 0 {
+            return Ok(None);
+        }
+        let whole = usize::try_from(length).map_err(|_| Error::config("upload", "a block does not fit into memory"))?;
+        let mut digest = before.clone();
+        let part =
+            FilePart { name: "tableau_file", file_name: "block", reader, offset, length: whole, digest: &mut digest };
+        let body = multipart::assemble("", Some(part)).await?;
+        Ok(Some(Self { offset, length, body, digest }))
+    }
 }
 
 impl Upload {
@@ -204,43 +230,42 @@ impl Upload {
     /// # Errors
     /// When the file changed while it was read, and everything that can go wrong between here and the server.
     pub async fn next_block(&mut self) -> Result<bool> {
-        let state = &mut self.state;
-        if state.sent >= state.size {
+        if self.state.sent >= self.state.size {
             return Ok(false);
         }
-        if state.in_doubt {
+        if self.state.in_doubt {
             return Err(Error::config("upload block", "the block before may have arrived; begin a new upload"));
         }
-        let length = (self.client.shared.chunk_size as u64).min(state.size - state.sent);
-        let whole = usize::try_from(length).map_err(|_| Error::config("upload", "a block does not fit into memory"))?;
-        let mut digest = self.digest.clone();
-        let part = FilePart {
-            name: "tableau_file",
-            file_name: "block",
-            reader: &mut self.reader,
-            offset: state.sent,
-            length: whole,
-            digest: &mut digest,
+        let (chunk, size) = (self.client.shared.chunk_size as u64, self.state.size);
+        let block = match self.ready.take().filter(|ready| ready.offset == self.state.sent) {
+            Some(ready) => Some(ready),
+            None => Block::read(&mut self.reader, &self.digest, self.state.sent, chunk, size).await?,
         };
-        let body = multipart::assemble("", Some(part)).await?;
+        let Some(block) = block else { return Ok(false) };
+        let state = &mut self.state;
         let mut call = Call::new("upload block", Method::PUT, Scope::Site, &["fileUploads", state.id.as_str()])?
             .idempotent(state.numbered)
-            .body(body.kind, body.body)
+            .body(block.body.kind, block.body.body)
             .long();
         if state.numbered {
             call = call.query("sequenceID", &state.blocks.to_string());
         }
         // In doubt until there is an answer, so that a caller who stops waiting does not send it twice.
         state.in_doubt = !state.numbered;
-        if let Err(error) = self.client.run(&call).await {
+        let end = block.offset + block.length;
+        let next = Block::read(&mut self.reader, &block.digest, end, chunk, size);
+        let (sent, next) = futures_util::future::join(self.client.run(&call), next).await;
+        if let Err(error) = sent {
             state.in_doubt = !state.numbered && error.delivery() == Delivery::Unknown;
             return Err(error);
         }
         state.in_doubt = false;
-        state.sent += length;
+        state.sent = end;
         state.blocks += 1;
-        state.sha256 = hex(&digest);
-        self.digest = digest;
+        state.sha256 = hex(&block.digest);
+        self.digest = block.digest;
+        // A block that could not be read is read again by the next call, which then tells of it.
+        self.ready = next.unwrap_or(None);
         Ok(true)
     }
 

@@ -13,7 +13,7 @@ use super::{Query, Reply, Shared, jobs, locked};
 /// The largest block of an upload.
 const LARGEST_BLOCK: usize = 64 << 20;
 /// The largest file of an update.
-const LARGEST_UPDATE: usize = 100 << 20;
+const LARGEST_UPDATE: u64 = 100 << 20;
 
 pub(super) fn begin_upload(shared: &Shared) -> (u16, Vec<Node>) {
     // As on real servers, the id has colons.
@@ -33,19 +33,41 @@ pub(super) fn append(shared: &Shared, id: &str, query: &Query, headers: &HeaderM
     if file.content.len() > LARGEST_BLOCK {
         return Err(Failure::new("400016", "Bad Request", "A block must not be larger than 64 MB."));
     }
+    if !locked(&shared.site).uploads.contains_key(id) {
+        return Err(Failure::not_found("404015", "upload session"));
+    }
+    let block = (keep(shared, "block", &file.content)?, file.content.len() as u64);
     let mut site = locked(&shared.site);
     let upload = site.uploads.get_mut(id).ok_or_else(|| Failure::not_found("404015", "upload session"))?;
     let numbered = query.get("sequenceID").and_then(|number| number.parse::<u64>().ok());
     // Without a number blocks are put behind each other as they come, so that one that is sent twice is there twice.
     let number = numbered.unwrap_or(upload.blocks.len() as u64);
-    upload.blocks.insert(number, file.content);
+    if let Some((replaced, _)) = upload.blocks.insert(number, block) {
+        let _ = std::fs::remove_file(replaced);
+    }
     Ok((200, vec![Node::new("fileUpload").with("uploadSessionId", id).with("fileSize", upload.size())]))
 }
 
-/// The content of an upload, which is used up by that.
-fn take_upload(shared: &Shared, id: &str) -> Result<Vec<u8>, Failure> {
+/// The file of an upload, which is used up by that.
+fn take_upload(shared: &Shared, id: &str, kind: &str) -> Result<PathBuf, Failure> {
     let upload = locked(&shared.site).uploads.remove(id);
-    upload.map(|upload| upload.content()).ok_or_else(|| Failure::not_found("404015", "upload session"))
+    let upload = upload.ok_or_else(|| Failure::not_found("404015", "upload session"))?;
+    let path = shared.directory.path().join(format!("{}.{kind}", fresh_id()));
+    let mut blocks = upload.blocks.into_values().map(|(block, _)| block);
+    let join = || -> std::io::Result<()> {
+        let Some(first) = blocks.next() else { return std::fs::write(&path, b"") };
+        // The first block becomes the file.
+        std::fs::rename(first, &path)?;
+        let mut whole = std::fs::OpenOptions::new().append(true).open(&path)?;
+        for block in blocks {
+            std::io::copy(&mut std::fs::File::open(&block)?, &mut whole)?;
+            std::fs::remove_file(block)?;
+        }
+        Ok(())
+    };
+    let failed = |error: std::io::Error| Failure::new("500000", "Internal Server Error", error.to_string());
+    join().map_err(failed)?;
+    Ok(path)
 }
 
 fn keep(shared: &Shared, kind: &str, content: &[u8]) -> Result<PathBuf, Failure> {
@@ -68,14 +90,15 @@ pub(super) async fn publish(shared: &Arc<Shared>, query: &Query, headers: &Heade
         return Err(bad("400008", "The data source has no name."));
     }
     let file = parts.iter().find(|part| part.name == "tableau_datasource");
-    let (kind, content) = match (query.get("uploadSessionId"), file) {
+    let (kind, file) = match (query.get("uploadSessionId"), file) {
         (Some(id), None) => {
             let kind = query.get("datasourceType").ok_or_else(|| bad("400010", "datasourceType is missing."))?;
-            (kind.clone(), take_upload(shared, id)?)
+            (kind.clone(), take_upload(shared, id, kind)?)
         }
         (None, Some(file)) => {
             let kind = file.file_name.rsplit('.').next().unwrap_or_default().to_owned();
-            (kind, file.content.clone())
+            let path = keep(shared, &kind, &file.content)?;
+            (kind, path)
         }
         _ => return Err(bad("400010", "A file is needed, either attached or uploaded.")),
     };
@@ -97,7 +120,7 @@ pub(super) async fn publish(shared: &Arc<Shared>, query: &Query, headers: &Heade
         return Err(Failure::new("403007", "Forbidden", "You do not have permission to overwrite this data source."));
     }
     let mut datasource = Datasource::new(&name, &project, "hyper");
-    datasource.file = Some(keep(shared, "hyper", &content)?);
+    datasource.file = Some(file);
     datasource.description = wire::text(&request, &["datasource", "description"]).unwrap_or_default().to_owned();
     let work = Work::Publish { datasource: Box::new(datasource) };
     if wanted("asJob") {
@@ -138,11 +161,13 @@ pub(super) fn update(shared: &Arc<Shared>, id: &str, query: &Query, headers: &He
     let actions = actions.ok_or_else(|| bad("The request has no actions."))?.clone();
     let payload = match query.get("uploadSessionId") {
         Some(upload) => {
-            let content = take_upload(shared, upload)?;
-            if content.len() > LARGEST_UPDATE {
+            let large = locked(&shared.site).uploads.get(upload).is_some_and(|found| found.bytes() > LARGEST_UPDATE);
+            let path = take_upload(shared, upload, "payload.hyper")?;
+            if large {
+                let _ = std::fs::remove_file(path);
                 return Err(Failure::new("413000", "Payload Too Large", "The upload is larger than 100 MB."));
             }
-            Some(keep(shared, "payload.hyper", &content)?)
+            Some(path)
         }
         None => None,
     };

@@ -223,20 +223,21 @@ pub(crate) struct Job {
     pub(crate) cancelled: bool,
 }
 
+/// Blocks lie in files of their own, so that an upload takes no memory here.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Upload {
-    /// Blocks by their number, or in the order of their arrival.
-    pub(crate) blocks: BTreeMap<u64, Vec<u8>>,
+    /// Blocks by their number, or in the order of their arrival; with their size.
+    pub(crate) blocks: BTreeMap<u64, (PathBuf, u64)>,
 }
 
 impl Upload {
-    pub(crate) fn content(&self) -> Vec<u8> {
-        self.blocks.values().flatten().copied().collect()
+    pub(crate) fn bytes(&self) -> u64 {
+        self.blocks.values().map(|(_, size)| size).sum()
     }
 
     /// In megabytes, at least one.
-    pub(crate) fn size(&self) -> usize {
-        self.blocks.values().map(Vec::len).sum::<usize>().div_ceil(1 << 20).max(1)
+    pub(crate) fn size(&self) -> u64 {
+        self.bytes().div_ceil(1 << 20).max(1)
     }
 }
 

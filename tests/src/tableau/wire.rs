@@ -309,7 +309,7 @@ pub(crate) fn parts(headers: &HeaderMap, body: &[u8]) -> Result<Vec<Part>, Failu
 }
 
 fn position(text: &[u8], wanted: &[u8]) -> Option<usize> {
-    text.windows(wanted.len()).position(|window| window == wanted)
+    memchr::memmem::find(text, wanted)
 }
 
 fn split<'a>(text: &'a [u8], delimiter: &[u8]) -> Vec<&'a [u8]> {
