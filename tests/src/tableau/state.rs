@@ -68,10 +68,12 @@ fn datasource(site: &Site, found: &Datasource) -> Json {
         })
         .collect();
     permissions.sort();
+    let mut tags = found.tags.clone();
+    tags.sort();
     let connection = &found.connection;
     json!({
         "name": found.name, "project": path(site, &found.project_id), "kind": found.kind, "published": found.revision,
-        "refreshed": found.refreshes, "tags": found.tags, "certified": found.certified,
+        "refreshed": found.refreshes, "tags": tags, "certified": found.certified,
         "owner": found.owner.as_deref().map_or(Some("demo".to_owned()), user), "permissions": permissions,
         "connection": [connection.server, connection.port, connection.user, connection.password],
         "embedded": connection.embed, "description": found.description,
