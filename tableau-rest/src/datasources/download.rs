@@ -50,7 +50,7 @@ impl Download {
     /// Writes it to a file, which is there whole or not at all.
     ///
     /// # Errors
-    /// [`ErrorKind::File`] when it cannot be written, [`ErrorKind::Transport`] when the download breaks off.
+    /// [`ErrorKind::File`](crate::ErrorKind::File) when it cannot be written, [`ErrorKind::Transport`](crate::ErrorKind::Transport) when the download breaks off.
     pub async fn save(mut self, path: impl AsRef<Path>) -> Result<u64> {
         let path = path.as_ref();
         let mut partial = path.as_os_str().to_owned();

@@ -213,6 +213,65 @@ mod tests {
         assert_eq!(kind(403, "403104"), ErrorKind::NoUpstream);
     }
 
+    /// All codes that pipelines meet, in the words of the reference (Handling Errors), and what they mean here.
+    #[test]
+    fn every_documented_code_has_its_kind_and_a_next_step() {
+        use ErrorKind::{
+            AlreadyExists, AlreadyQueued, Auth, Config, Conflict, Forbidden, NoUpstream, NotFound, PayloadTooLarge,
+            Rejected, Server, Throttled, Unsupported, UpdateInProgress,
+        };
+        let kinds: [(ErrorKind, &[&str]); 14] = [
+            (Auth, &["401000", "401001", "401002", "401003", "401009"]),
+            (
+                Rejected,
+                &[
+                    "400000", "400006", "400007", "400008", "400010", "400011", "400015", "400017", "400019", "400020",
+                    "400054", "400055", "400065", "400066", "400110", "400113", "400118", "400124", "400127", "400141",
+                    "403008", "403014", "403062", "403070", "409004", "409082",
+                ],
+            ),
+            (
+                Forbidden,
+                &[
+                    "403000", "403001", "403004", "403007", "403010", "403023", "403027", "403028", "403030", "403032",
+                    "403045", "403069", "403077", "403130", "403132",
+                ],
+            ),
+            (
+                NotFound,
+                &[
+                    "400031", "404000", "404004", "404005", "404006", "404007", "404015", "404018", "404020", "404023",
+                    "404024", "404026", "404034",
+                ],
+            ),
+            (
+                Conflict,
+                &[
+                    "403053", "403054", "403055", "403080", "403081", "403091", "403131", "409008", "409031", "409037",
+                    "409067", "409077",
+                ],
+            ),
+            (AlreadyExists, &["409006", "409015"]),
+            (AlreadyQueued, &["409093"]),
+            (UpdateInProgress, &["409094"]),
+            (NoUpstream, &["403104", "409090"]),
+            (PayloadTooLarge, &["400016", "413000"]),
+            (Throttled, &["429000"]),
+            (Unsupported, &["403109", "403157", "404001", "404003", "404008", "406000", "409091"]),
+            (Config, &["405000"]),
+            (Server, &["500000", "500001"]),
+        ];
+        for (expected, codes) in kinds {
+            for code in codes {
+                // 500001 comes with 503; all others begin with their status.
+                let status = if *code == "500001" { 503 } else { code[..3].parse().unwrap() };
+                let verdict = classify(StatusCode::from_u16(status).unwrap(), Some(code));
+                assert_eq!(verdict.kind, expected, "{code}");
+                assert!(verdict.message.contains(code) && !verdict.hint.is_empty(), "{code}");
+            }
+        }
+    }
+
     #[test]
     fn a_code_of_no_known_number_falls_back_to_the_status() {
         assert_eq!(kind(404, "BAD_REQUEST"), ErrorKind::NotFound);

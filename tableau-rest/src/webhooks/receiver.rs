@@ -31,7 +31,9 @@ const SKEW: Duration = Duration::from_mins(5);
 ///
 /// Tableau may post the same message twice, and posts it again (3 times, with growing pauses) when the answer is not 200 to 299.
 /// A message that is there already within the window is told as [`Received::Duplicate`]; one that is older than the window is
-/// refused, so that a recorded message is of no use to anybody.
+/// refused, so that a recorded message is of no use to anybody. Messages carry no number: two events of the same thing within the
+/// same second look like one message posted twice. A handler that fails must [`forget`](Receiver::forget) the message before it
+/// answers 500, or the repetition counts as a duplicate.
 ///
 /// ```
 /// # fn main() -> tableau_rest::Result<()> {
@@ -151,6 +153,13 @@ impl Receiver {
         self.receive_at(secret, body, Utc::now())
     }
 
+    /// Forgets a message, so that it is told as an event when Tableau posts it again. For handlers that failed: call this, then
+    /// answer with a status of 500.
+    pub fn forget(&self, body: &[u8]) {
+        let digest: [u8; 32] = Sha256::digest(body).into();
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).retain(|(known, _)| *known != digest);
+    }
+
     fn receive_at(&self, secret: &str, body: &[u8], now: DateTime<Utc>) -> Result<Received, ReceiverError> {
         if !self.knows(secret) {
             return Err(ReceiverError::WrongSecret);
@@ -234,6 +243,9 @@ mod tests {
         assert!(matches!(receiver.receive_at(OLD, &body, now()), Ok(Received::Event(_))));
         // The same message by the other address is the same message.
         assert!(matches!(receiver.receive_at(NEW, &body, now()), Ok(Received::Duplicate(_))));
+        // A handler that failed wants to hear it again.
+        receiver.forget(&body);
+        assert!(matches!(receiver.receive_at(NEW, &body, now()), Ok(Received::Event(_))));
         assert_eq!(Receiver::new("short").unwrap_err().kind(), crate::ErrorKind::Config);
         assert!(!format!("{receiver:?}").contains("secret-of"));
     }
