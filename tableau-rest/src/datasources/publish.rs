@@ -1,16 +1,23 @@
 //! Publishing a file as a datasource (Tableau REST API reference, Publish Data Source).
 
+use std::time::Duration;
+
 use sha2::{Digest as _, Sha256};
 
 use super::{Datasource, Datasources};
 use crate::call::{Answer, Call};
-use crate::error::{Delivery, Error, Result};
+use crate::error::{Delivery, Error, ErrorKind, Fate, Result};
+use crate::filter::Filter;
 use crate::ids::{ProjectId, UploadId};
 use crate::jobs::JobHandle;
 use crate::multipart::{self, FilePart};
 use crate::source::{FileSource, FileType};
 use crate::uploads::{self, Listener, Progress, Uploaded};
 use crate::xml::escape;
+
+/// How long to wait before each look for a datasource whose publish was not answered.
+const LOOKS: [Duration; 4] =
+    [Duration::from_millis(100), Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
 
 /// What is to be published, and where.
 #[derive(Clone, Debug)]
@@ -112,13 +119,68 @@ impl Datasources {
     /// # Errors
     /// [`ErrorKind::Forbidden`](crate::ErrorKind::Forbidden) when the name is taken and not to be overwritten, or the user may not
     /// publish there (403007 stands for both), [`ErrorKind::File`](crate::ErrorKind::File) when the file cannot be read, and
-    /// everything that can go wrong between here and the server. With delivery [`Unknown`](crate::Delivery::Unknown) it may have
-    /// been published: look before it is repeated without [`overwrite`](PublishRequest::overwrite).
+    /// everything that can go wrong between here and the server; [`ErrorKind::AlreadyExists`](crate::ErrorKind::AlreadyExists)
+    /// when a datasource of the name is seen before anything is sent.
+    ///
+    /// An answer that gets lost: with [`overwrite`](PublishRequest::overwrite) the publish is repeated. A new datasource is looked
+    /// for instead, by name, project and owner, and is the answer when it is there now (even where a job was asked for). Where it
+    /// is not found, and with [`append`](PublishRequest::append), the error has delivery [`Unknown`](crate::Delivery::Unknown): it
+    /// may have been published.
     pub async fn publish(&self, request: PublishRequest) -> Result<Published> {
         const OPERATION: &str = "publish datasource";
         if request.name.trim().is_empty() || request.name.chars().count() > 255 {
             return Err(Error::config(OPERATION, "the name is empty or longer than 255 characters"));
         }
+        if let File::Source(file) = &request.file {
+            file.kind(OPERATION)?;
+            if file.size().await? == 0 {
+                return Err(Error::config(OPERATION, "the file is empty; finish writing it before it is published"));
+            }
+        }
+        if request.mode != Mode::Create {
+            return self.publish_now(&request).await;
+        }
+        // Who may publish may not always list; then it goes without.
+        let before = self.seen(&request.project, &request.name).await;
+        if before.as_ref().is_ok_and(|found| !found.is_empty()) {
+            let message = "the project has a datasource of this name already";
+            return Err(Error::new(ErrorKind::AlreadyExists, Delivery::NotSent, OPERATION, message)
+                .with_hint("overwrite it or append to it, if that is meant, or choose another name")
+                .with_fate(Fate::Final));
+        }
+        match self.publish_now(&request).await {
+            Err(error) if before.is_ok() && error.delivery() == Delivery::Unknown => {
+                self.find_published(&request).await.map(|found| Published::Datasource(Box::new(found))).ok_or(error)
+            }
+            ended => ended,
+        }
+    }
+
+    /// What a filter finds of a name in a project. Listings lag behind, and filters regard case: nothing found proves nothing.
+    async fn seen(&self, project: &ProjectId, name: &str) -> Result<Vec<Datasource>> {
+        let listing = self.list();
+        let listing = if Filter::can_hold(name) { listing.filter(Filter::equal("name", name)?) } else { listing };
+        let mut found = listing.all().await?;
+        found.retain(|found| found.name == name && found.project.as_ref().is_some_and(|of| of.id == *project));
+        Ok(found)
+    }
+
+    /// Looks for the new datasource after the answer to its publish was lost. It was not there before.
+    async fn find_published(&self, request: &PublishRequest) -> Option<Datasource> {
+        let me = self.client.session().await.ok()?.user_id;
+        for pause in LOOKS {
+            tokio::time::sleep(pause).await;
+            let found = self.seen(&request.project, &request.name).await.unwrap_or_default();
+            let mut ours = found.into_iter().filter(|found| found.owner.as_ref().is_none_or(|owner| owner.id == me));
+            if let (Some(found), None) = (ours.next(), ours.next()) {
+                return Some(found);
+            }
+        }
+        None
+    }
+
+    async fn publish_now(&self, request: &PublishRequest) -> Result<Published> {
+        const OPERATION: &str = "publish datasource";
         let payload = request.payload();
         let repeatable = request.mode == Mode::Overwrite;
         let mut call = Call::post(OPERATION, &["datasources"])?.idempotent(repeatable).long();

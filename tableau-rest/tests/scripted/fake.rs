@@ -1,7 +1,7 @@
 //! A transport that answers from a closure and remembers what it was asked.
 
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -22,11 +22,16 @@ struct Fake<F> {
 }
 
 #[derive(Default)]
-pub(crate) struct Log(Mutex<Vec<Request<Bytes>>>);
+pub(crate) struct Log(Mutex<Vec<Request<Bytes>>>, AtomicBool);
 
 impl Log {
     pub(crate) fn all(&self) -> Vec<Request<Bytes>> {
         self.0.lock().unwrap().clone()
+    }
+
+    /// From now on listings of datasources are empty and not remembered: for publishes, which look first whether the name is free.
+    pub(crate) fn names_are_free(&self) {
+        self.1.store(true, Ordering::SeqCst);
     }
 
     /// What was asked below a site, which leaves out sign-ins and server info.
@@ -60,6 +65,10 @@ where
     F: Fn(&Request<Bytes>) -> Answer + Send + Sync + 'static,
 {
     async fn send(&self, request: Request<Bytes>) -> Answer {
+        let lists = request.method() == "GET" && request.uri().path().ends_with("/datasources");
+        if lists && self.log.1.load(Ordering::SeqCst) {
+            return json(200, &json!({"pagination": {"totalAvailable": "0"}, "datasources": {}}));
+        }
         self.log.0.lock().unwrap().push(request.clone());
         // Others come in between, as they do over a network.
         for _ in 0..3 {

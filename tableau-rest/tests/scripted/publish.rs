@@ -1,6 +1,6 @@
 //! Publishing: in one request, in blocks, and with answers that are lost on the way.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use http::Request;
@@ -38,6 +38,12 @@ fn uploads(
     }
 }
 
+/// Of a server that has no datasource of the name yet, and whose listings are not remembered.
+fn quiet<T>((client, log): (T, Arc<fake::Log>)) -> (T, Arc<fake::Log>) {
+    log.names_are_free();
+    (client, log)
+}
+
 fn blocks(builder: ClientBuilder) -> Client {
     builder.chunk_size(5).build().unwrap()
 }
@@ -51,7 +57,7 @@ fn published(result: Published) -> String {
 
 #[tokio::test]
 async fn a_small_file_goes_in_one_request_with_exactly_these_bytes() {
-    let (client, log) = fake::client(|_, _| fake::datasource());
+    let (client, log) = quiet(fake::client(|_, _| fake::datasource()));
     let name = "A/P \"Kreditoren\" <&> 'ß'";
     let request = PublishRequest::new("p-1".into(), name, FileSource::bytes(FileType::Hyper, CONTENT));
     assert_eq!(published(client.datasources().publish(request.description("x\"y")).await.unwrap()), "d-1");
@@ -69,18 +75,18 @@ async fn a_small_file_goes_in_one_request_with_exactly_these_bytes() {
 
 #[tokio::test]
 async fn options_travel_in_the_query_and_a_job_is_handed_on() {
-    let (client, log) = fake::client(|_, _| fake::job());
+    let (client, log) = quiet(fake::client(|_, _| fake::job()));
     let result = client.datasources().publish(request().overwrite().as_job()).await.unwrap();
     assert_eq!(published(result), "job j-1");
     assert_eq!(log.lines(), ["POST datasources?overwrite=true&asJob=true"]);
     // A server that publishes at once although a job was asked for is understood too.
-    let (client, _) = fake::client(|_, _| fake::datasource());
+    let (client, _) = quiet(fake::client(|_, _| fake::datasource()));
     assert_eq!(published(client.datasources().publish(request().as_job()).await.unwrap()), "d-1");
 }
 
 #[tokio::test]
 async fn a_large_file_goes_in_numbered_blocks() {
-    let (builder, log) = fake::builder(uploads(|_, _| None));
+    let (builder, log) = quiet(fake::builder(uploads(|_, _| None)));
     assert_eq!(published(blocks(builder).datasources().publish(request().as_job()).await.unwrap()), "d-1");
     assert_eq!(
         log.lines(),
@@ -107,7 +113,7 @@ async fn a_file_from_disk_is_never_in_memory_as_a_whole() {
     let path = directory.path().join("invoices.hyper");
     let content: Vec<u8> = (0..=255).cycle().take(1 << 20).collect();
     std::fs::write(&path, &content).unwrap();
-    let (builder, log) = fake::builder(uploads(|_, _| None));
+    let (builder, log) = quiet(fake::builder(uploads(|_, _| None)));
     let client = builder.chunk_size(64 * 1024).build().unwrap();
     client.datasources().publish(PublishRequest::new("p-1".into(), "x", FileSource::path(&path))).await.unwrap();
     let calls = log.calls();
@@ -118,7 +124,7 @@ async fn a_file_from_disk_is_never_in_memory_as_a_whole() {
 
 #[tokio::test]
 async fn an_old_server_gets_blocks_without_numbers_one_after_the_other() {
-    let (builder, log) = fake::builder_at("3.26", uploads(|_, _| None));
+    let (builder, log) = quiet(fake::builder_at("3.26", uploads(|_, _| None)));
     blocks(builder).datasources().publish(request()).await.unwrap();
     assert_eq!(
         log.lines(),
@@ -134,7 +140,7 @@ async fn an_old_server_gets_blocks_without_numbers_one_after_the_other() {
 
 #[tokio::test(start_paused = true)]
 async fn a_numbered_block_whose_answer_was_lost_is_sent_again_unchanged() {
-    let (builder, log) = fake::builder(uploads(|number, _| (number == 3).then(fake::lost)));
+    let (builder, log) = quiet(fake::builder(uploads(|number, _| (number == 3).then(fake::lost))));
     blocks(builder).datasources().publish(request()).await.unwrap();
     let lines = log.lines();
     assert_eq!(lines[2], "PUT fileUploads/7:s-1?sequenceID=1");
@@ -146,7 +152,7 @@ async fn a_numbered_block_whose_answer_was_lost_is_sent_again_unchanged() {
 #[tokio::test(start_paused = true)]
 async fn a_block_without_number_whose_answer_was_lost_makes_the_upload_begin_anew() {
     for trouble in [fake::lost as fn() -> Answer, || fake::answer(504, ""), || fake::answer(500, "")] {
-        let (builder, log) = fake::builder_at("3.26", uploads(move |number, _| (number == 3).then(trouble)));
+        let (builder, log) = quiet(fake::builder_at("3.26", uploads(move |number, _| (number == 3).then(trouble))));
         blocks(builder).datasources().publish(request()).await.unwrap();
         assert_eq!(
             log.lines(),
@@ -168,7 +174,7 @@ async fn a_block_without_number_whose_answer_was_lost_makes_the_upload_begin_ane
 
 #[tokio::test(start_paused = true)]
 async fn an_upload_that_lapsed_begins_anew() {
-    let (builder, log) = fake::builder(uploads(|number, _| (number == 3).then(|| fake::error(404, "404015"))));
+    let (builder, log) = quiet(fake::builder(uploads(|number, _| (number == 3).then(|| fake::error(404, "404015")))));
     blocks(builder).datasources().publish(request()).await.unwrap();
     let lines = log.lines();
     assert_eq!((lines.len(), lines[3].as_str()), (8, "POST fileUploads"));
@@ -178,10 +184,10 @@ async fn an_upload_that_lapsed_begins_anew() {
 #[tokio::test(start_paused = true)]
 async fn an_upload_that_never_succeeds_ends_and_has_published_nothing() {
     for version in ["3.26", "3.29"] {
-        let (builder, log) = fake::builder_at(
+        let (builder, log) = quiet(fake::builder_at(
             version,
             uploads(|_, request| request.uri().path().contains("/fileUploads/").then(fake::lost)),
-        );
+        ));
         let error = blocks(builder).datasources().publish(request()).await.unwrap_err();
         assert_eq!((error.kind(), error.delivery()), (ErrorKind::Transport, Delivery::NotSent));
         assert_eq!(error.operation(), "publish datasource");
@@ -193,11 +199,11 @@ async fn an_upload_that_never_succeeds_ends_and_has_published_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn a_block_that_is_refused_is_not_uploaded_three_times() {
-    let (builder, log) = fake::builder(uploads(|number, _| match number {
+    let (builder, log) = quiet(fake::builder(uploads(|number, _| match number {
         2 => Some(fake::lost()),
         3 => Some(fake::error(400, "400016")),
         _ => None,
-    }));
+    })));
     let error = blocks(builder).datasources().publish(request()).await.unwrap_err();
     assert_eq!((error.kind(), error.delivery()), (ErrorKind::PayloadTooLarge, Delivery::NotSent));
     assert_eq!(log.calls().len(), 3);
@@ -206,12 +212,12 @@ async fn a_block_that_is_refused_is_not_uploaded_three_times() {
 #[tokio::test(start_paused = true)]
 async fn a_publish_whose_answer_was_lost_is_not_repeated_unless_it_overwrites() {
     let once = |number, _: &Request<Bytes>| if number == 1 { fake::lost() } else { fake::datasource() };
-    let (client, log) = fake::client(once);
+    let (client, log) = quiet(fake::client(once));
     let error = client.datasources().publish(request()).await.unwrap_err();
     assert_eq!((error.kind(), error.delivery()), (ErrorKind::Transport, Delivery::Unknown));
     assert!(error.hint().unwrap().contains("look at the state"));
     assert_eq!(log.calls().len(), 1);
-    let (client, log) = fake::client(once);
+    let (client, log) = quiet(fake::client(once));
     client.datasources().publish(request().overwrite()).await.unwrap();
     assert_eq!(log.calls().len(), 2);
 }
@@ -219,11 +225,11 @@ async fn a_publish_whose_answer_was_lost_is_not_repeated_unless_it_overwrites() 
 #[tokio::test(start_paused = true)]
 async fn a_commit_whose_answer_was_lost_is_repeated_with_an_upload_of_its_own_or_not_at_all() {
     let lost_commit = || uploads(|number, _| (number == 5).then(fake::lost));
-    let (builder, log) = fake::builder(lost_commit());
+    let (builder, log) = quiet(fake::builder(lost_commit()));
     let error = blocks(builder).datasources().publish(request()).await.unwrap_err();
     assert_eq!((error.kind(), error.delivery()), (ErrorKind::Transport, Delivery::Unknown));
     assert_eq!(log.calls().len(), 5);
-    let (builder, log) = fake::builder(lost_commit());
+    let (builder, log) = quiet(fake::builder(lost_commit()));
     blocks(builder).datasources().publish(request().overwrite()).await.unwrap();
     let commits: Vec<_> = log.lines().into_iter().filter(|line| line.starts_with("POST datasources")).collect();
     assert_eq!(
@@ -244,11 +250,11 @@ async fn a_lost_commit_is_not_forgotten_when_the_next_attempt_fails_in_another_w
         ("the upload is gone", || fake::error(404, "404015"), "/datasources"),
     ];
     for (what, next, place) in table {
-        let (builder, _) = fake::builder(uploads(move |number, request| match number {
+        let (builder, _) = quiet(fake::builder(uploads(move |number, request| match number {
             0..=4 => None,
             5 => Some(fake::lost()),
             _ => request.uri().path().ends_with(place).then(next),
-        }));
+        })));
         let error = blocks(builder).datasources().publish(request().overwrite()).await.unwrap_err();
         assert_eq!(error.delivery(), Delivery::Unknown, "{what}");
     }
@@ -256,7 +262,7 @@ async fn a_lost_commit_is_not_forgotten_when_the_next_attempt_fails_in_another_w
 
 #[tokio::test]
 async fn a_taken_name_is_refused_and_nothing_has_happened() {
-    let (client, log) = fake::client(|_, _| fake::error(403, "403007"));
+    let (client, log) = quiet(fake::client(|_, _| fake::error(403, "403007")));
     let error = client.datasources().publish(request()).await.unwrap_err();
     assert_eq!(
         (error.kind(), error.delivery(), error.code()),
@@ -268,7 +274,7 @@ async fn a_taken_name_is_refused_and_nothing_has_happened() {
 
 #[tokio::test]
 async fn what_cannot_be_published_is_refused_before_anything_is_sent() {
-    let (client, log) = fake::client(|_, _| fake::datasource());
+    let (client, log) = quiet(fake::client(|_, _| fake::datasource()));
     let directory = tempfile::tempdir().unwrap();
     let text = directory.path().join("a.csv");
     std::fs::write(&text, "a,b").unwrap();
@@ -297,12 +303,12 @@ async fn a_file_that_changes_while_it_goes_up_is_not_committed() {
     let path = directory.path().join("a.hyper");
     std::fs::write(&path, CONTENT).unwrap();
     let grows = path.clone();
-    let (builder, log) = fake::builder(uploads(move |number, _| {
+    let (builder, log) = quiet(fake::builder(uploads(move |number, _| {
         if number == 2 {
             std::fs::write(&grows, [CONTENT, b"more"].concat()).unwrap();
         }
         None
-    }));
+    })));
     let request = PublishRequest::new("p-1".into(), "x", FileSource::path(&path));
     let error = blocks(builder).datasources().publish(request).await.unwrap_err();
     assert_eq!((error.kind(), error.delivery()), (ErrorKind::File, Delivery::NotSent));

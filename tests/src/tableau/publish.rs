@@ -116,6 +116,12 @@ pub(super) async fn publish(shared: &Arc<Shared>, query: &Query, headers: &Heade
     };
     // Tableau's own client writes `True`.
     let wanted = |name: &str| query.get(name).is_some_and(|value| value.eq_ignore_ascii_case("true"));
+    if wanted("append") {
+        if wanted("overwrite") {
+            return Err(bad("400055", "Overwriting and appending exclude each other."));
+        }
+        return append_rows(shared, &project, &name, file, wanted("asJob")).await;
+    }
     if taken && !wanted("overwrite") {
         return Err(Failure::new("403007", "Forbidden", "You do not have permission to overwrite this data source."));
     }
@@ -131,6 +137,30 @@ pub(super) async fn publish(shared: &Arc<Shared>, query: &Query, headers: &Heade
     let site = locked(&shared.site);
     let published = site.named(&project, &name).ok_or_else(|| Failure::not_found("404004", "data source"))?;
     Ok((201, vec![site.datasource_node(published)]))
+}
+
+/// Adds the rows of a file to a datasource.
+async fn append_rows(shared: &Arc<Shared>, project: &str, name: &str, file: PathBuf, as_job: bool) -> Reply {
+    let id = {
+        let site = locked(&shared.site);
+        let found = site.named(project, name).ok_or_else(|| Failure::not_found("404004", "data source"))?;
+        if found.kind != "hyper" {
+            return Err(Failure::new("400054", "Bad Request", "Only extracts can be appended to."));
+        }
+        found.id.clone()
+    };
+    let table =
+        |side: &str| [(format!("{side}-schema"), "Extract".into()), (format!("{side}-table"), "Extract".into())];
+    let mut insert: serde_json::Map<String, Json> = table("source").into_iter().chain(table("target")).collect();
+    insert.insert("action".to_owned(), "insert".into());
+    let work = Work::Update { datasource: id.clone(), payload: Some(file), actions: vec![Json::Object(insert)] };
+    if as_job {
+        let job = jobs::start(shared, work);
+        return Ok((202, vec![shared.job(&job)?]));
+    }
+    jobs::perform(shared, &work).await.map_err(|error| Failure::new("400011", "Bad Request", error))?;
+    let site = locked(&shared.site);
+    Ok((201, vec![site.datasource_node(site.datasource(&id)?)]))
 }
 
 /// Update Data in Hyper.

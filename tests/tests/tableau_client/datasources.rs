@@ -5,9 +5,9 @@ use std::time::Duration;
 use simulators::faults::{Effect, Fault};
 use simulators::tableau::TableauSim;
 use tableau_rest::{
-    Action, Capability, Condition, ConnectionId, ConnectionUpdate, Constant, DatasourceId, DatasourceUpdate, ErrorKind,
-    FileSource, Filter, Grantee, PermissionMode, PermissionRule, PublishRequest, UpdateData, UserId, WaitPolicy,
-    target,
+    Action, Capability, Condition, ConnectionId, ConnectionUpdate, Constant, DatasourceId, DatasourceUpdate, Delivery,
+    ErrorKind, FileSource, Filter, Grantee, PermissionMode, PermissionRule, PublishRequest, Published, UpdateData,
+    UserId, WaitPolicy, target,
 };
 
 use super::{client, extracts, project, published};
@@ -194,4 +194,75 @@ async fn updates_of_one_datasource_wait_for_each_other() {
     let (update, file) = delete(8);
     let job = datasources.update_connection_data(&small.id, &connection.id, update, file).await.unwrap();
     assert!(job.wait(policy).await.unwrap().is_success());
+}
+
+/// The rows that lie in a published extract, read by Tableau's own engine.
+async fn rows(sim: &TableauSim, name: &str) -> Vec<String> {
+    use kinetic_tableau_sync::hyper::{Engine, ExtractReader, InstallOptions, find_or_install};
+    let directory = tempfile::tempdir().unwrap();
+    let copy = directory.path().join("copy.hyper");
+    std::fs::copy(sim.extract_path(name).unwrap(), &copy).unwrap();
+    let location = tokio::task::spawn_blocking(|| find_or_install(&InstallOptions::default())).await.unwrap().unwrap();
+    let engine = Engine::start(&location).await.unwrap();
+    let reader = ExtractReader::open(&engine, &copy).await.unwrap();
+    let rows = reader.rows_as_text(&["Id"]).await.unwrap();
+    reader.close().await.unwrap();
+    rows.into_iter().map(|row| row[0].clone().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn rows_are_appended_once_and_to_an_extract_only() {
+    let sim = TableauSim::builder().start().await.unwrap();
+    let upstream = sim.add_datasource_with_upstream("Finance/Payables", "Ledger");
+    let client = client(&sim);
+    published(&client, "Small").await;
+    let project = project(&client).await;
+    let append = async |name: &str| {
+        let file = FileSource::path(extracts().await.small());
+        client.datasources().publish(PublishRequest::new(project.id.clone(), name, file).append()).await
+    };
+    append("Small").await.unwrap();
+    assert_eq!(rows(&sim, "Small").await, ["0", "0", "1", "1", "2", "2"]);
+    assert_eq!(append("Nothing").await.unwrap_err().code(), Some("404004"));
+    assert_eq!(append("Ledger").await.unwrap_err().code(), Some("400054"));
+    assert_eq!(sim.datasource("Finance/Payables", "Ledger").unwrap().id, upstream);
+    // An answer that got lost: the rows may be there, so they are not sent again.
+    sim.faults().push(Fault::on("POST /api/3.29/sites/", Effect::DropAfter));
+    let error = append("Small").await.unwrap_err();
+    assert_eq!(error.delivery(), Delivery::Unknown);
+    assert_eq!(rows(&sim, "Small").await.len(), 9);
+}
+
+#[tokio::test]
+async fn a_publish_whose_answer_was_lost_is_found_again_and_not_repeated() {
+    for as_job in [false, true] {
+        let sim = TableauSim::builder().start().await.unwrap();
+        let client = client(&sim);
+        let project = project(&client).await;
+        let request = || async {
+            let file = FileSource::path(extracts().await.small());
+            let request = PublishRequest::new(project.id.clone(), "New", file);
+            if as_job { request.as_job() } else { request }
+        };
+        let posts = sim.faults().count("POST");
+        sim.faults().push(Fault::on("/datasources", Effect::DropAfter).nth(2));
+        let Published::Datasource(found) = client.datasources().publish(request().await).await.unwrap() else {
+            panic!("the answer that named a job was lost")
+        };
+        assert_eq!(sim.datasource("Finance/Payables", "New").unwrap().id, found.id.to_string());
+        assert_eq!(sim.faults().count("POST"), posts + 1);
+        // It is there now, and nothing more is sent.
+        let error = client.datasources().publish(request().await).await.unwrap_err();
+        assert_eq!((error.kind(), error.delivery()), (ErrorKind::AlreadyExists, Delivery::NotSent));
+        assert_eq!(sim.faults().count("POST"), posts + 1);
+    }
+    // What never arrived is not found.
+    let sim = TableauSim::builder().start().await.unwrap();
+    let client = client(&sim);
+    let project = project(&client).await;
+    sim.faults().push(Fault::on("/datasources", Effect::DropBefore).nth(2));
+    let file = FileSource::path(extracts().await.small());
+    let error = client.datasources().publish(PublishRequest::new(project.id, "New", file)).await.unwrap_err();
+    assert_eq!(error.delivery(), Delivery::Unknown);
+    assert!(sim.datasource("Finance/Payables", "New").is_none());
 }

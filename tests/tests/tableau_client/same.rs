@@ -35,6 +35,9 @@ async fn ours(client: &Client, directory: &Path) {
     let Published::Job(job) = datasources.publish(again).await.unwrap() else { panic!("a job was asked for") };
     job.wait(policy).await.unwrap().success().unwrap();
 
+    let more = PublishRequest::new(project.id.clone(), "Ledger", file("small.hyper")).append();
+    datasources.publish(more).await.unwrap();
+
     let update = DatasourceUpdate::new().name("Ledger 2026").certified("checked by hand").project(&archive.id);
     let ledger = datasources.update(&ledger.id, &update).await.unwrap();
     datasources.add_tags(&ledger.id, &["finance", "year end", "old"]).await.unwrap();

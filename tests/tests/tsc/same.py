@@ -32,6 +32,8 @@ with server.auth.sign_in(TSC.PersonalAccessTokenAuth(token_name, token_secret, s
     job = server.datasources.publish(again, directory / "small.hyper", TSC.Server.PublishMode.Overwrite, as_job=True)
     server.jobs.wait_for_job(job)
 
+    server.datasources.publish(again, directory / "small.hyper", TSC.Server.PublishMode.Append)
+
     ledger = server.datasources.get_by_id(ledger.id)
     ledger.name = "Ledger 2026"
     ledger.certified = True
