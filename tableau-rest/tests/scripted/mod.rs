@@ -11,5 +11,6 @@ mod refresh;
 mod retry;
 mod secrets;
 mod session;
+mod shapes;
 mod update;
 mod version;
