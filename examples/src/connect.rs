@@ -10,6 +10,7 @@ use kinetic_tableau_sync::{
     SyncerBuilder, TableauDestination,
 };
 use secrecy::ExposeSecret as _;
+use tableau_rest::ConnectedApp;
 
 use crate::config::{self, Config, Identity, SignIn, StoreLocation};
 use crate::failure::{Failure, Outcome};
@@ -44,6 +45,10 @@ pub(crate) fn tableau(settings: &config::Tableau) -> Outcome<tableau_rest::Clien
         SignIn::Pat { name, secret } => builder.personal_access_token(name, secret.resolve()?.expose_secret()),
         SignIn::Jwt { token } => builder.jwt(token.resolve()?.expose_secret()),
         SignIn::Password { user, password } => builder.password(user, password.resolve()?.expose_secret()),
+        SignIn::ConnectedApp { client_id, secret_id, secret, user } => {
+            let app = ConnectedApp::new(client_id, secret_id, secret.resolve()?.expose_secret(), user);
+            builder.connected_app(app.scopes(ConnectedApp::PUBLISHING_SCOPES.iter().copied()))
+        }
     };
     builder.build().map_err(|error| Failure::from(error).within("[tableau]").into_usage())
 }

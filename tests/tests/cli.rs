@@ -297,6 +297,31 @@ async fn a_datasource_name_that_exists_twice_is_one_clear_line() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_connected_app_signs_in_for_a_whole_sync() {
+    let world = World::start(30).await;
+    let (id, key, secret, user) = world.tableau.connected_app();
+    let auth = |text: String, secret_id: &str| {
+        let (before, rest) = text.split_once("kind = \"pat\"").unwrap();
+        let (_, behind) = rest.split_once("[state]").unwrap();
+        format!(
+            "{before}kind = \"connected-app\"\nclient_id = \"{id}\"\nsecret_id = \"{secret_id}\"\n\
+             secret = {{ env = \"KT_APP\" }}\nuser = \"{user}\"\n[state]{behind}"
+        )
+    };
+    world.configure(|text| auth(text, key));
+    let output = world.command(&["sync"]).await.env("KT_APP", secret).output().await.unwrap();
+    succeeded(&output);
+    assert!(world.tableau.landed_file("Finance", "AP invoices").is_some());
+    assert!(!String::from_utf8_lossy(&output.stdout).contains(secret));
+    world.configure(|text| auth(text, "another"));
+    let mut refused = world.command(&["check"]).await;
+    refused.env("KT_APP", CANARY);
+    let text = String::from_utf8(refused.output().await.unwrap().stdout).unwrap();
+    assert!(text.contains("401001") && text.contains("connected app"), "{text}");
+    assert!(!text.contains(CANARY));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_unknown_key_ends_with_the_exit_code_of_a_wrong_configuration() {
     let world = World::start(1).await;
     world.configure(|text| text.replace("page_size", "pagesize"));

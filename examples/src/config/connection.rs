@@ -94,6 +94,8 @@ pub(crate) enum SignIn {
     Jwt { token: SecretRef },
     /// User and password.
     Password { user: String, password: SecretRef },
+    /// A connected app with direct trust, as a user.
+    ConnectedApp { client_id: String, secret_id: String, secret: SecretRef, user: String },
 }
 
 impl Tableau {
@@ -116,7 +118,7 @@ impl Tableau {
 
 impl SignIn {
     fn read(tableau: &Section<'_>) -> Outcome<Self> {
-        const ALL: &[&str] = &["kind", "name", "secret", "token", "user", "password"];
+        const ALL: &[&str] = &["kind", "name", "secret", "token", "user", "password", "client_id", "secret_id"];
         let Some(any) = tableau.section("auth", ALL)? else {
             return Err(tableau.missing("auth", "a section [tableau.auth] with kind = \"pat\", name and secret"));
         };
@@ -132,9 +134,20 @@ impl SignIn {
                 let user = section.text("user", "user = \"NAME\"")?.to_owned();
                 Ok(Self::Password { user, password: section.secret("password")? })
             }
+            "connected-app" => {
+                let section = only(tableau, any, &["kind", "client_id", "secret_id", "secret", "user"])?;
+                let text =
+                    |name: &str| section.text(name, &format!("{name} = \"AS TABLEAU SHOWS IT\"")).map(str::to_owned);
+                Ok(Self::ConnectedApp {
+                    client_id: text("client_id")?,
+                    secret_id: text("secret_id")?,
+                    secret: section.secret("secret")?,
+                    user: section.text("user", "user = \"NAME OF THE USER TO ACT AS\"")?.to_owned(),
+                })
+            }
             other => Err(any
                 .bad("kind", &format!("'{other}' is no way to sign in to Tableau"))
-                .next("use \"pat\", \"jwt\" or \"password\"")),
+                .next("use \"pat\", \"connected-app\", \"jwt\" or \"password\"")),
         }
     }
 }

@@ -221,7 +221,7 @@ impl Webhooks {
             fields.insert("event".to_owned(), event.as_str().into());
         }
         if let Some(url) = &old {
-            fields.insert("webhook-destination".to_owned(), http_destination(operation, url)?);
+            fields.insert("webhook-destination".to_owned(), destination_of(url));
         }
         fields.extend(changes);
         let mut call = Call::put(operation, &["webhooks", id.as_str()])?.idempotent(true);
@@ -258,5 +258,9 @@ fn http_destination(operation: &str, url: &SecretString) -> Result<Value> {
         let message = "the address of the webhook is not https; Tableau posts to https with a public certificate only";
         return Err(Error::config(operation.to_owned(), message));
     }
-    Ok(json!({ "webhook-destination-http": { "method": "POST", "url": url.expose_secret() } }))
+    Ok(destination_of(url))
+}
+
+fn destination_of(url: &SecretString) -> Value {
+    json!({ "webhook-destination-http": { "method": "POST", "url": url.expose_secret() } })
 }
