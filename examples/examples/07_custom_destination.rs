@@ -17,8 +17,8 @@ use simulators::kinetic::{KineticSim, Seed};
 type Outcome<T> = Result<T, DestinationError>;
 type Rows = BTreeMap<i64, String>;
 
-/// What is visible, and what is sealed but not visible yet.
-type Inner = (Option<Rows>, HashMap<PathBuf, Rows>);
+/// What is visible, and what is sealed but not visible yet: rows, and numbers of rows to delete.
+type Inner = (Option<Rows>, HashMap<PathBuf, (Rows, Vec<i64>)>);
 
 #[derive(Clone, Debug, Default)]
 struct InMemory(Arc<Mutex<Inner>>);
@@ -37,7 +37,12 @@ impl Destination for InMemory {
     }
 
     async fn begin(&self, plan: &LoadPlan) -> Outcome<Box<dyn Load>> {
-        Ok(Box::new(Staging { rows: Rows::new(), path: plan.request_id.clone().into(), into: self.clone() }))
+        Ok(Box::new(Staging {
+            rows: Rows::new(),
+            gone: Vec::new(),
+            path: plan.request_id.clone().into(),
+            into: self.clone(),
+        }))
     }
 
     async fn is_intact(&self, staged: &Staged) -> Outcome<bool> {
@@ -46,11 +51,15 @@ impl Destination for InMemory {
 
     async fn publish(&self, plan: &LoadPlan, staged: &Staged) -> Outcome<Receipt> {
         let mut inner = self.lock();
-        let rows = inner.1.get(&staged.path).cloned();
-        let rows = rows.ok_or_else(|| DestinationError::new(Kind::Rejected, "the load is gone"))?;
+        let load = inner.1.get(&staged.path).cloned();
+        let (rows, gone) = load.ok_or_else(|| DestinationError::new(Kind::Rejected, "the load is gone"))?;
         match plan.kind {
             LoadKind::Full => inner.0 = Some(rows),
-            LoadKind::Delta => inner.0.get_or_insert_default().extend(rows),
+            LoadKind::Delta => {
+                let landed = inner.0.get_or_insert_default();
+                landed.retain(|number, _| !gone.contains(number));
+                landed.extend(rows);
+            }
         }
         let (target_id, request_id) = ("map".to_owned(), plan.request_id.clone());
         Ok(Receipt { target_id, request_id, job_id: None, rows: staged.rows, landed_at: chrono::Utc::now() })
@@ -69,6 +78,7 @@ impl Destination for InMemory {
 #[derive(Debug)]
 struct Staging {
     rows: Rows,
+    gone: Vec<i64>,
     path: PathBuf,
     into: InMemory,
 }
@@ -93,10 +103,18 @@ impl Load for Staging {
         Ok(replaced)
     }
 
+    async fn delete(&mut self, keys: &Batch) -> Outcome<()> {
+        let place = keys.schema().columns.iter().position(|column| column.name == "VendorNum");
+        let numbers = place.and_then(|place| keys.column(place));
+        self.gone.extend((0..keys.rows()).filter_map(|row| numbers?.i64_at(row)));
+        Ok(())
+    }
+
     async fn seal(self: Box<Self>) -> Outcome<Staged> {
         let rows = u64::try_from(self.rows.len()).unwrap_or(u64::MAX);
-        self.into.lock().1.insert(self.path.clone(), self.rows);
-        Ok(Staged { path: self.path, rows, bytes: 0, sha256: String::new() })
+        let deletes = u64::try_from(self.gone.len()).unwrap_or(u64::MAX);
+        self.into.lock().1.insert(self.path.clone(), (self.rows, self.gone));
+        Ok(Staged { path: self.path, rows, deletes, bytes: 0, sha256: String::new() })
     }
 
     async fn abort(self: Box<Self>) -> Outcome<()> {

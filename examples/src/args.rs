@@ -42,6 +42,12 @@ pub(crate) enum Command {
         /// Names of datasets in the configuration.
         #[arg(value_name = "DATASET")]
         datasets: Vec<String>,
+        /// Load everything anew, however many rows that removes from Tableau.
+        #[arg(long, conflicts_with = "reconcile", requires = "datasets")]
+        full: bool,
+        /// Afterwards compare everything with Kinetic, and land what the cycle could not see: deletes, silent edits, missed rows.
+        #[arg(long)]
+        reconcile: bool,
         /// Print JSON.
         #[arg(long)]
         json: bool,
@@ -111,6 +117,8 @@ pub(crate) enum Action {
     Insert,
     /// It has changed.
     Update,
+    /// It is gone from Kinetic, and was deleted.
+    Delete,
 }
 
 /// `engine`

@@ -170,8 +170,20 @@ pub(crate) fn refreshed(report: &RefreshReport) -> String {
 pub(crate) fn summary(dataset: &str, run: &RunSummary) -> String {
     let kind = run.kind.map_or("nothing to do", kind_name);
     let counts = &run.counts;
+    let deleted = if counts.deleted > 0 { format!(", {} deleted", grouped(counts.deleted)) } else { String::new() };
+    if let Some(found) = &run.findings {
+        return format!(
+            "{dataset}: compared {} rows: {} missed, {} silently edited, {} gone{deleted}; {} rows in Tableau, {}",
+            grouped(found.listed),
+            grouped(found.missed),
+            grouped(found.silent),
+            grouped(found.gone - found.reappeared),
+            grouped(run.landed_rows),
+            seconds(run)
+        );
+    }
     format!(
-        "{dataset}: {kind}, {} read: {} new, {} changed, {} unchanged, {} superseded; {} rows in Tableau, {}",
+        "{dataset}: {kind}, {} read: {} new, {} changed, {} unchanged, {} superseded{deleted}; {} rows in Tableau, {}",
         grouped(counts.read),
         grouped(counts.inserted),
         grouped(counts.updated),

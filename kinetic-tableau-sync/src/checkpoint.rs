@@ -25,6 +25,24 @@ pub struct Checkpoint {
     pub last_success: Option<RunSummary>,
     /// Runs that failed since the last one that ended well.
     pub failures: u32,
+    /// The last comparison with the source that ended well: when, and what it found.
+    #[serde(default)]
+    pub reconciled: Option<Reconciled>,
+    /// When the target was last known to be the whole of the source: by a full load or a comparison.
+    #[serde(default)]
+    pub whole_at: Option<DateTime<Utc>>,
+    /// Cycles that ended well since then.
+    #[serde(default)]
+    pub cycles: u32,
+}
+
+/// When a dataset was last compared with its source as a whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reconciled {
+    /// When it ended.
+    pub at: DateTime<Utc>,
+    /// What it found.
+    pub findings: Findings,
 }
 
 /// Where a dataset has landed.
@@ -36,6 +54,9 @@ pub struct Landed {
     pub target_id: String,
     /// [`Schema::signature`] of what lies there.
     pub signature: String,
+    /// [`DatasetSpec::selection`](crate::DatasetSpec::selection) of what lies there.
+    #[serde(default)]
+    pub selection: String,
     /// Rows there.
     pub rows: u64,
 }
@@ -57,6 +78,9 @@ pub struct Intent {
     pub generation: u64,
     /// The columns of the load.
     pub schema: Schema,
+    /// [`DatasetSpec::selection`](crate::DatasetSpec::selection) by which the rows were read.
+    #[serde(default)]
+    pub selection: String,
     /// The target.
     pub target: Target,
     /// The destination's id of it, where it was there already.
@@ -86,12 +110,45 @@ pub struct Counts {
     pub unchanged: u64,
     /// Rows that did not stay: the same run read them again in a newer version, or a newer version has landed already.
     pub superseded: u64,
+    /// Rows taken away, because the source has them no more. They were not read, so they are not part of the sum.
+    #[serde(default)]
+    pub deleted: u64,
+    /// Of the rows landed: those that only the overlap found, since they became visible late.
+    #[serde(default)]
+    pub late: u64,
 }
 
 impl Counts {
     /// Whether every row read is accounted for.
     pub fn balance(&self) -> bool {
         self.read == self.inserted + self.updated + self.unchanged + self.superseded
+    }
+}
+
+/// What a full comparison with the source has found. Every count but `listed` is of rows that change tracking had missed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Findings {
+    /// Rows that the source has.
+    pub listed: u64,
+    /// Rows that the source had and the target had not.
+    pub missed: u64,
+    /// Rows that had changed without the tracked column telling so.
+    pub silent: u64,
+    /// Rows that the target had and the listing had not.
+    pub gone: u64,
+    /// Of those, rows that were there all the same when they were asked for by key.
+    pub reappeared: u64,
+    /// Of those, rows that were deleted.
+    pub deleted: u64,
+    /// Why nothing was deleted, where something should have been.
+    pub refused: Option<String>,
+}
+
+impl Findings {
+    /// Whether the target was what the source is.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.missed == 0 && self.silent == 0 && self.gone == self.reappeared
     }
 }
 
@@ -110,6 +167,9 @@ pub struct RunSummary {
     pub counts: Counts,
     /// Rows in the target afterwards.
     pub landed_rows: u64,
+    /// What the comparison with the source found, where the run made one.
+    #[serde(default)]
+    pub findings: Option<Findings>,
     /// What became of the refreshes.
     pub refreshes: Vec<RefreshReport>,
     /// Why it failed, when it failed: one line, and what to do next.

@@ -19,7 +19,7 @@ use crate::model::{DatasetId, RefreshTarget, RunId, Schema, Target};
 pub enum LoadKind {
     /// The load is the whole table.
     Full,
-    /// The load is rows to insert or to update by key.
+    /// The load is rows to insert, to update or to delete by key.
     Delta,
 }
 
@@ -47,8 +47,11 @@ pub struct LoadPlan {
 pub struct Staged {
     /// Where it lies.
     pub path: PathBuf,
-    /// Rows in it.
+    /// Rows in it that are inserted or updated.
     pub rows: u64,
+    /// Keys in it whose rows are deleted.
+    #[serde(default)]
+    pub deletes: u64,
     /// Its size in bytes.
     pub bytes: u64,
     /// SHA-256 of it, in hex.
@@ -179,6 +182,13 @@ pub trait Load: std::fmt::Debug + Send {
     /// # Errors
     /// As [`insert`](Load::insert).
     async fn upsert(&mut self, batch: &Batch) -> Result<u64, DestinationError>;
+
+    /// Adds keys whose rows the target has and is to lose; only in a delta, and never a key that the load also inserts. `keys`
+    /// holds the key columns alone ([`Schema::key_only`](crate::Schema::key_only)). Deleting a row that is not there is no failure.
+    ///
+    /// # Errors
+    /// When staging failed; the load is to be aborted then.
+    async fn delete(&mut self, keys: &Batch) -> Result<(), DestinationError>;
 
     /// Makes the load durable and closes it.
     ///

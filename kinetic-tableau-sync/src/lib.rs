@@ -26,7 +26,7 @@ pub use self::audit::{
     Verification,
 };
 pub use self::batch::{Batch, BatchFull, ColumnData, TextColumn, Values};
-pub use self::checkpoint::{Checkpoint, Counts, Intent, Landed, RunSummary};
+pub use self::checkpoint::{Checkpoint, Counts, Findings, Intent, Landed, Reconciled, RunSummary};
 pub use self::clock::{Clock, SystemClock};
 pub use self::destination::{
     Destination, DestinationError, DestinationErrorKind, Load, LoadKind, LoadPlan, Receipt, RefreshOutcome,

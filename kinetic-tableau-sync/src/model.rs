@@ -193,6 +193,32 @@ impl Schema {
         self.key.iter().filter_map(|&at| self.columns.get(at))
     }
 
+    /// What a reconcile lists of each row: the key, what tells versions apart, and nothing else. None where the source has no row
+    /// version: then only whole rows tell versions apart.
+    #[must_use]
+    pub fn sighting(&self) -> Option<Self> {
+        let version = self.version?;
+        let keys = self.key.iter().filter_map(|&at| self.columns.get(at));
+        let mut columns: Vec<Column> = keys.cloned().collect();
+        let key = (0..columns.len()).collect();
+        columns.push(self.columns.get(version)?.clone());
+        Some(Self { version: Some(columns.len() - 1), columns, key, row_id: None, stamp: None, dimensions: Vec::new() })
+    }
+
+    /// Only the key columns, in key order, under their source names as well as their landed ones.
+    #[must_use]
+    pub fn key_only(&self) -> Self {
+        let columns: Vec<Column> = self.key_columns().cloned().collect();
+        Self {
+            key: (0..columns.len()).collect(),
+            columns,
+            version: None,
+            row_id: None,
+            stamp: None,
+            dimensions: Vec::new(),
+        }
+    }
+
     /// Identity of what has landed: changes when a landed column's name, type or key role changes.
     #[must_use]
     pub fn signature(&self) -> String {
@@ -267,6 +293,9 @@ pub enum Track {
         /// How much behind the checkpoint is read again.
         overlap: Duration,
     },
+    /// Nothing in the source tells of changes: every run reads all rows, and lands those that differ from what has landed. Rows that
+    /// are gone are seen as well, so that no reconcile is needed.
+    Snapshot,
 }
 
 impl Track {
@@ -286,11 +315,12 @@ impl Track {
         Self::Timestamp { column: column.into(), resolution, overlap }
     }
 
-    /// The column that carries the change.
+    /// The column that carries the change, where there is one.
     #[must_use]
-    pub fn column(&self) -> &str {
+    pub fn column(&self) -> Option<&str> {
         match self {
-            Self::Revision { column, .. } | Self::Timestamp { column, .. } => column,
+            Self::Revision { column, .. } | Self::Timestamp { column, .. } => Some(column),
+            Self::Snapshot => None,
         }
     }
 }
@@ -365,6 +395,9 @@ pub struct DatasetSpec {
     pub refresh: Vec<RefreshTarget>,
     /// Rows asked for per page.
     pub page_size: u32,
+    /// The largest part of the landed rows, in percent, that one run may remove, be it by deletes or by a full load that comes out
+    /// smaller. A source that answers too little by mistake must not empty a datasource. 10 unless set.
+    pub max_delete_percent: u8,
 }
 
 impl DatasetSpec {
@@ -387,6 +420,15 @@ impl DatasetSpec {
             dimensions: Vec::new(),
             refresh: Vec::new(),
             page_size: 5_000,
+            max_delete_percent: 10,
         }
+    }
+
+    /// Identity of which rows are read: changes when the source object, the filter or the key does. Rows that a filter does not
+    /// select any more never show up as changes, so another selection calls for a full load.
+    #[must_use]
+    pub fn selection(&self) -> String {
+        let parts = serde_json::to_vec(&(&self.source, &self.filter, &self.key)).unwrap_or_default();
+        format!("{:032x}", xxhash_rust::xxh3::xxh3_128(&parts))
     }
 }

@@ -53,6 +53,23 @@ pub trait Source: std::fmt::Debug + Send + Sync + 'static {
         window: Window,
     ) -> BoxStream<'a, Result<Batch, SourceError>>;
 
+    /// Looks rows up by their keys, however many there are; those that are not there (or do not meet the dataset's filter) are left
+    /// out. `keys` holds the key columns alone ([`Schema::key_only`]), the answer the columns of `schema`.
+    ///
+    /// A reconcile needs it: a row that is missing in a listing is deleted only when it is not found by its key either. By default it
+    /// is an error, and a dataset of such a source is never reconciled.
+    fn fetch<'a>(
+        &'a self,
+        dataset: &'a DatasetSpec,
+        schema: Arc<Schema>,
+        keys: Batch,
+    ) -> BoxStream<'a, Result<Batch, SourceError>> {
+        let _ = (dataset, schema, keys);
+        let error = SourceError::new(SourceErrorKind::Config, "this source does not look rows up by key")
+            .with_hint("reconcile needs a source that implements `Source::fetch`");
+        Box::pin(futures_util::stream::iter([Err(error)]))
+    }
+
     /// Whether `later` is behind `earlier` in the source's order. A checkpoint that lies behind the source's head the wrong way
     /// round tells that the source was restored from a copy.
     ///

@@ -197,6 +197,7 @@ async fn the_demo_matches_for_machines_and_keeps_what_it_made() {
         assert_eq!(dataset["matches"], true, "{dataset}");
         assert_eq!(dataset["source_rows"], dataset["landed_rows"]);
         assert_eq!(dataset["full"]["matches"], true);
+        assert!(dataset["reconcile"]["deleted"].as_u64().unwrap() > 0, "{dataset}");
         assert!(
             dataset["incremental"]["inserted"].as_u64().unwrap() + dataset["incremental"]["updated"].as_u64().unwrap()
                 > 0

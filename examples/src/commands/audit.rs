@@ -90,5 +90,6 @@ fn action(action: args::Action) -> Action {
     match action {
         args::Action::Insert => Action::Insert,
         args::Action::Update => Action::Update,
+        args::Action::Delete => Action::Delete,
     }
 }

@@ -148,7 +148,7 @@ async fn columns(source: &KineticSource, dataset: &crate::config::Dataset) -> Ou
             dataset.spec.source,
             schema.landed().count(),
             key.join("+"),
-            dataset.spec.track.column(),
+            dataset.spec.track.column().unwrap_or("comparing all rows"),
             dataset.schedule
         ),
     ))

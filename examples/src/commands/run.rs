@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use kinetic_tableau_sync::{Disposition, Schedule};
+use kinetic_tableau_sync::{Checkpoint, Disposition, Schedule};
 
 use crate::config::{Config, Dataset};
 use crate::connect::Session;
@@ -81,6 +81,9 @@ async fn connected(config: &Config, scheduled: &[&Dataset], verbose: bool) -> Ou
                 if let Some(failure) = super::sync::unsettled(&run) {
                     output::complain(&failure, verbose);
                 }
+                if let Err(failure) = reconcile(&session, due.dataset, verbose).await {
+                    output::complain(&failure, verbose);
+                }
             }
             Err(error) => {
                 due.at = next_try(error.disposition(), due.failures, Utc::now(), scheduled);
@@ -90,6 +93,28 @@ async fn connected(config: &Config, scheduled: &[&Dataset], verbose: bool) -> Ou
             }
         }
     }
+}
+
+/// Compares a dataset with its source, if that is due. What fails is tried again behind the next cycle.
+async fn reconcile(session: &Session, dataset: &Dataset, verbose: bool) -> Outcome<()> {
+    let known = session.state().load(&dataset.spec.id).await?.map(|found| found.checkpoint).unwrap_or_default();
+    if !reconcile_is_due(dataset, &known, Utc::now()) {
+        return Ok(());
+    }
+    let run = session.syncer().reconcile(&dataset.spec).await?;
+    log(&output::summary(dataset.name(), &run));
+    if let Some(failure) = super::sync::unsettled(&run) {
+        output::complain(&failure, verbose);
+    }
+    Ok(())
+}
+
+/// By its own schedule, counted from when the target was last known to be whole, or by the number of cycles since.
+fn reconcile_is_due(dataset: &Dataset, known: &Checkpoint, now: DateTime<Utc>) -> bool {
+    let by_time = known.whole_at.is_none_or(|at| dataset.reconcile.next_after(at).is_some_and(|due| due <= now))
+        && dataset.reconcile != Schedule::Manual;
+    // The cycle of the full load itself is counted as well.
+    by_time || dataset.reconcile_after.is_some_and(|after| known.cycles >= after)
 }
 
 /// A dataset that has never landed is due at once; another one when its schedule says so, counted from its last good run.
@@ -129,6 +154,24 @@ mod tests {
         assert_eq!(first_due(&schedule, None, now), now);
         assert_eq!(first_due(&schedule, Some(at("2026-11-23T09:50:00Z")), now), at("2026-11-23T10:05:00Z"));
         assert_eq!(first_due(&schedule, Some(at("2026-11-20T09:50:00Z")), now), now);
+    }
+
+    #[test]
+    fn a_comparison_is_due_by_its_schedule_or_after_so_many_cycles() {
+        let section = "[[dataset]]\nname = \"v\"\nservice = \"S\"\nentity_set = \"T\"\nselect = [\"A\"]\nproject = \"P\"\ndatasource = \"D\"\n";
+        let dataset = |more: &str| crate::config::tests::dataset(&format!("{section}{more}\n"));
+        let whole = |at_text: &str, cycles| Checkpoint { whole_at: Some(at(at_text)), cycles, ..Checkpoint::default() };
+        let now = at("2026-11-23T10:00:00Z");
+        let (early, late) = (whole("2026-11-16T10:00:00Z", 3), whole("2026-11-17T10:00:00Z", 3));
+        let weekly = dataset("reconcile = \"every 7d\"");
+        assert!(reconcile_is_due(&weekly, &early, now) && !reconcile_is_due(&weekly, &late, now));
+        assert!(reconcile_is_due(&weekly, &Checkpoint::default(), now), "it was never known to be whole");
+        let counted = dataset("reconcile_after = 3");
+        assert!(
+            reconcile_is_due(&counted, &late, now)
+                && !reconcile_is_due(&counted, &whole("2026-11-01T00:00:00Z", 2), now)
+        );
+        assert!(!reconcile_is_due(&dataset(""), &early, now), "only when it is asked for");
     }
 
     #[test]

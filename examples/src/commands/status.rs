@@ -1,6 +1,6 @@
 //! `status`: where each dataset stands, read from the store alone.
 
-use kinetic_tableau_sync::{Checkpoint, LoadKind, RefreshTarget, RunSummary};
+use kinetic_tableau_sync::{Checkpoint, LoadKind, Reconciled, RefreshTarget, RunSummary};
 use serde::Serialize;
 
 use crate::config::Config;
@@ -22,6 +22,9 @@ struct Standing {
     landed_rows: Option<u64>,
     cursor: Option<String>,
     failures: u32,
+    /// When Tableau was last known to hold all of the source, and nothing else.
+    whole_at: Option<chrono::DateTime<chrono::Utc>>,
+    reconciled: Option<Reconciled>,
     last_run: Option<RunSummary>,
     last_success: Option<RunSummary>,
     pending_delivery: Option<Pending>,
@@ -68,6 +71,8 @@ fn standing(name: &str, schedule: Option<String>, checkpoint: Option<Checkpoint>
         landed_rows: checkpoint.landed.map(|landed| landed.rows),
         cursor: checkpoint.cursor.map(|cursor| cursor.to_string()),
         failures: checkpoint.failures,
+        whole_at: checkpoint.whole_at,
+        reconciled: checkpoint.reconciled,
         last_run: checkpoint.last_run,
         last_success: checkpoint.last_success,
         pending_delivery: checkpoint.intent.map(|intent| Pending {
@@ -81,12 +86,13 @@ fn standing(name: &str, schedule: Option<String>, checkpoint: Option<Checkpoint>
 }
 
 fn show(standings: &[Standing]) {
-    let mut table = Table::new(["dataset", "rows in Tableau", "as of", "cursor", "schedule", "state"]);
+    let mut table = Table::new(["dataset", "rows in Tableau", "as of", "whole as of", "cursor", "schedule", "state"]);
     for standing in standings {
         table.row([
             standing.name.clone(),
             standing.landed_rows.map_or_else(|| "-".to_owned(), grouped),
             standing.last_success.as_ref().map_or_else(|| "never".to_owned(), |run| moment(run.started)),
+            standing.whole_at.map_or_else(|| "never".to_owned(), moment),
             standing.cursor.clone().unwrap_or_else(|| "-".to_owned()),
             standing.schedule.clone().unwrap_or_else(|| "not configured".to_owned()),
             state(standing).to_owned(),
@@ -104,6 +110,11 @@ fn show(standings: &[Standing]) {
         }
         for target in &standing.pending_refresh {
             say(format_args!("{name}: the refresh of {target} is due; the next sync does it"));
+        }
+        if let Some(Reconciled { at, findings }) = &standing.reconciled
+            && let Some(why) = &findings.refused
+        {
+            say(format_args!("{name}: {} rows to delete were left alone at {}: {why}", findings.gone, moment(*at)));
         }
         if let Some(run) = &standing.last_run
             && let Some(error) = &run.error

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kinetic_tableau_sync::RunSummary;
+use kinetic_tableau_sync::{LoadKind, RunSummary, SyncError};
 use serde::Serialize;
 
 use crate::config::{Config, Dataset};
@@ -34,10 +34,21 @@ struct Report<'a> {
     datasets: &'a [Cycle],
 }
 
-pub(super) async fn run(config: &Config, names: &[String], json: bool, verbose: bool) -> Outcome<Exit> {
+/// What is done with each dataset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Doing {
+    /// One cycle.
+    Cycle,
+    /// A full load.
+    Full,
+    /// One cycle, and a comparison of everything behind it.
+    Reconcile,
+}
+
+pub(super) async fn run(config: &Config, names: &[String], doing: Doing, json: bool, verbose: bool) -> Outcome<Exit> {
     let datasets = config.named(names)?;
     let cycles = tokio::select! {
-        cycles = all(config, &datasets, Arc::new(Reporter::new(json)), |cycle| show(cycle, json, verbose)) => cycles?,
+        cycles = all(config, &datasets, doing, Arc::new(Reporter::new(json)), |cycle| show(cycle, json, verbose)) => cycles?,
         () = super::interrupted() => return Err(stopped()),
     };
     if json {
@@ -57,13 +68,14 @@ pub(super) fn stopped() -> Failure {
 pub(super) async fn all(
     config: &Config,
     datasets: &[&Dataset],
+    doing: Doing,
     reporter: Arc<Reporter>,
     mut ended: impl FnMut(&Result<Cycle, (String, Failure)>),
 ) -> Outcome<Vec<Cycle>> {
     let session = Session::open(config, reporter).await?;
     let mut cycles = Vec::with_capacity(datasets.len());
     for dataset in datasets {
-        let result = one(&session, dataset).await;
+        let result = one(&session, dataset, doing, &mut ended).await;
         ended(&result);
         cycles.push(result.unwrap_or_else(|(name, failure)| Cycle {
             name,
@@ -77,25 +89,46 @@ pub(super) async fn all(
     Ok(cycles)
 }
 
-async fn one(session: &Session, dataset: &Dataset) -> Result<Cycle, (String, Failure)> {
-    let name = dataset.name().to_owned();
-    match session.syncer().run(&dataset.spec).await {
-        Ok(run) => {
-            let due = unsettled(&run);
-            Ok(Cycle {
-                name,
-                ok: due.is_none(),
-                error: due.as_ref().map(|failure| failure.message().to_owned()),
-                next: due.as_ref().and_then(|failure| failure.hint()).map(str::to_owned),
-                run: Some(run),
-            })
-        }
-        Err(error) => Err((name, Failure::from(error))),
+async fn one(
+    session: &Session,
+    dataset: &Dataset,
+    doing: Doing,
+    ended: &mut impl FnMut(&Result<Cycle, (String, Failure)>),
+) -> Result<Cycle, (String, Failure)> {
+    let syncer = session.syncer();
+    let first = match doing {
+        Doing::Full => syncer.run_full(&dataset.spec).await,
+        Doing::Cycle | Doing::Reconcile => syncer.run(&dataset.spec).await,
+    };
+    let first = ended_well(dataset, first)?;
+    if doing != Doing::Reconcile || first.run.as_ref().is_some_and(|run| run.kind == Some(LoadKind::Full)) {
+        return Ok(first);
     }
+    ended(&Ok(first));
+    ended_well(dataset, syncer.reconcile(&dataset.spec).await)
 }
 
-/// Rows have landed, but something that reads them was not refreshed.
+fn ended_well(dataset: &Dataset, run: Result<RunSummary, SyncError>) -> Result<Cycle, (String, Failure)> {
+    let name = dataset.name().to_owned();
+    let run = run.map_err(|error| (name.clone(), Failure::from(error)))?;
+    let due = unsettled(&run);
+    Ok(Cycle {
+        name,
+        ok: due.is_none(),
+        error: due.as_ref().map(|failure| failure.message().to_owned()),
+        next: due.as_ref().and_then(|failure| failure.hint()).map(str::to_owned),
+        run: Some(run),
+    })
+}
+
+/// The run ended well, but a person must look: rows to delete were left alone, or something that reads the rows was not refreshed.
 pub(super) fn unsettled(run: &RunSummary) -> Option<Failure> {
+    if let Some(why) = run.findings.as_ref().and_then(|found| found.refused.as_ref()) {
+        return Some(Failure::new(format!("rows that seem to be gone from Kinetic were left in Tableau: {why}")).next(
+            "see whether they are really gone, and whether Kinetic's user may still read them; if they are gone, \
+             `sync --full DATASET` takes Kinetic's word for it",
+        ));
+    }
     let report = run.refreshes.iter().find(|report| !report.outcome.is_settled())?;
     Some(
         Failure::new(format!("the rows have landed, but {}", output::refreshed(report)))

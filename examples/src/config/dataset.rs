@@ -29,6 +29,9 @@ const KEYS: &[&str] = &[
     "dimensions",
     "refresh",
     "page_size",
+    "reconcile",
+    "reconcile_after",
+    "max_delete_percent",
 ];
 
 /// A server that is asked for more rows at once tends to cut the page or to run out of memory.
@@ -41,6 +44,10 @@ pub(crate) struct Dataset {
     pub(crate) spec: DatasetSpec,
     /// When it is due under `run`.
     pub(crate) schedule: Schedule,
+    /// When it is compared with its source as a whole, under `run`: behind the first cycle from then on.
+    pub(crate) reconcile: Schedule,
+    /// After how many cycles as well.
+    pub(crate) reconcile_after: Option<u32>,
 }
 
 impl Dataset {
@@ -78,7 +85,7 @@ impl Dataset {
             None if is_baq => {
                 return Err(section.missing(
                     "track",
-                    "track = { timestamp = \"COLUMN\", resolution = \"second\" }: a BAQ has no default",
+                    "track = { timestamp = \"COLUMN\", resolution = \"second\" }, or \"snapshot\" where no column tells of changes: a BAQ has no default",
                 ));
             }
             None => Track::revision(),
@@ -86,16 +93,35 @@ impl Dataset {
         spec.refresh = refresh(section, &spec.target.project)?;
         spec.page_size = page_size(section, spec.page_size)?;
         deliver(section)?;
-        let schedule = match section.optional_text("schedule")? {
-            Some(text) => text.parse().map_err(|error: kinetic_tableau_sync::ScheduleError| {
-                section
-                    .bad("schedule", &error.to_string())
-                    .next("for instance \"manual\", \"every 15m\" or \"0 6 * * 1-5\" (UTC)")
-            })?,
-            None => Schedule::Manual,
-        };
-        Ok(Self { spec, schedule })
+        spec.max_delete_percent = percent(section, spec.max_delete_percent)?;
+        let reconcile_after: Option<u32> = section.integer("reconcile_after", "a number of cycles")?;
+        if reconcile_after == Some(0) {
+            return Err(section.bad("reconcile_after", "at least one cycle").next("for instance 100"));
+        }
+        Ok(Self {
+            spec,
+            schedule: schedule(section, "schedule")?,
+            reconcile: schedule(section, "reconcile")?,
+            reconcile_after,
+        })
     }
+}
+
+fn schedule(section: &Section<'_>, key: &str) -> Outcome<Schedule> {
+    let Some(text) = section.optional_text(key)? else {
+        return Ok(Schedule::Manual);
+    };
+    text.parse().map_err(|error: kinetic_tableau_sync::ScheduleError| {
+        section.bad(key, &error.to_string()).next("for instance \"manual\", \"every 15m\" or \"0 6 * * 1-5\" (UTC)")
+    })
+}
+
+fn percent(section: &Section<'_>, default: u8) -> Outcome<u8> {
+    let percent: u8 = section.integer("max_delete_percent", "a percentage of 0 to 100")?.unwrap_or(default);
+    if percent <= 100 {
+        return Ok(percent);
+    }
+    Err(section.bad("max_delete_percent", "a percentage is 0 to 100").next("leave it out for the default of 10"))
 }
 
 /// Every dataset of the file. Names and targets are unique: two datasets in one datasource would overwrite each other.
@@ -201,14 +227,14 @@ fn types(section: &Section<'_>) -> Outcome<BTreeMap<String, ColumnType>> {
 }
 
 fn track(section: &Section<'_>) -> Outcome<Option<Track>> {
-    const EXAMPLE: &str = "use \"revision\", { revision = \"SysRevID\", overlap = 5000 } or { timestamp = \"ChangeDate\", resolution = \"day\" }";
+    const EXAMPLE: &str = "use \"revision\", \"snapshot\", { revision = \"SysRevID\", overlap = 5000 } or { timestamp = \"ChangeDate\", resolution = \"day\" }";
     let Some(value) = section.value("track") else {
         return Ok(None);
     };
     if let Some(word) = value.get_ref().as_str() {
         return match word {
             "revision" => Ok(Some(Track::revision())),
-            "snapshot" => Err(section.bad("track", "'snapshot' is not built in this release").next(EXAMPLE)),
+            "snapshot" => Ok(Some(Track::Snapshot)),
             other => Err(section.bad("track", &format!("'{other}' is no way to find changes")).next(EXAMPLE)),
         };
     }

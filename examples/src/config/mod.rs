@@ -8,7 +8,7 @@ mod document;
 mod nearest;
 mod secret;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::path::{Path, PathBuf};
 

@@ -42,6 +42,11 @@ fn load(text: &str) -> Outcome<Config> {
     Config::of_text(Path::new("/etc/kt/sync.toml"), text)
 }
 
+/// The dataset of a section, for tests elsewhere.
+pub(crate) fn dataset(section: &str) -> Dataset {
+    load(&whole(section)).unwrap().datasets.remove(0)
+}
+
 fn whole(dataset: &str) -> String {
     format!("{HEAD}{dataset}")
 }
@@ -210,11 +215,23 @@ fn what_is_not_built_yet_is_refused_by_name() {
         "datasource = \"Vendors\"\ndeliver = \"postgres\"",
         &["deliver: 'postgres' is not built"],
     );
-    after(
-        "datasource = \"Vendors\"",
-        "datasource = \"Vendors\"\ntrack = \"snapshot\"",
-        &["track: 'snapshot' is not built"],
-    );
+}
+
+#[test]
+fn comparisons_and_their_limit_are_read_and_checked() {
+    let found = dataset(&format!("{DATASET}track = \"snapshot\"\nreconcile = \"every 7d\"\nmax_delete_percent = 25\n"));
+    assert_eq!((found.spec.track, found.spec.max_delete_percent), (Track::Snapshot, 25));
+    assert_eq!(found.reconcile, Schedule::Every(Duration::from_hours(168)));
+    let plain = dataset(DATASET);
+    assert_eq!((plain.reconcile, plain.reconcile_after, plain.spec.max_delete_percent), (Schedule::Manual, None, 10));
+    for (line, words) in [
+        ("max_delete_percent = 101", "0 to 100"),
+        ("reconcile_after = 0", "at least one cycle"),
+        ("reconcile = \"often\"", "reconcile"),
+        ("track = \"diff\"", "\"snapshot\""),
+    ] {
+        after("datasource = \"Vendors\"", &format!("datasource = \"Vendors\"\n{line}"), &[words]);
+    }
 }
 
 #[test]

@@ -12,7 +12,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 pub use self::record::{Action, AuditRecord, AuditSegment, Records};
-use crate::checkpoint::Counts;
+use crate::checkpoint::{Counts, Findings};
 use crate::destination::{LoadKind, Receipt, RefreshReport};
 use crate::model::{Cursor, DatasetId, RunId, Target};
 
@@ -51,6 +51,11 @@ pub enum AuditEvent {
         counts: Counts,
         /// Where the checkpoint stands now.
         through: Option<Cursor>,
+    },
+    /// The source was compared as a whole with what has landed.
+    Reconciled {
+        /// What was found.
+        findings: Findings,
     },
     /// A refresh ended, well or not.
     Refreshed {

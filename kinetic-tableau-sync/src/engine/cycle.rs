@@ -5,11 +5,11 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::fill::{Filled, Work};
-use super::{Parts, ProgressEvent, Stage, SyncError};
+use super::{Goal, Parts, ProgressEvent, Stage, SyncError};
 use crate::audit::{AuditEntry, AuditEvent};
-use crate::checkpoint::{Checkpoint, Counts, Intent, RunSummary};
+use crate::checkpoint::{Checkpoint, Counts, Findings, Intent, Reconciled, RunSummary};
 use crate::destination::{LoadKind, RefreshReport, TargetState};
-use crate::model::{Cursor, DatasetSpec, RunId, Schema};
+use crate::model::{Cursor, DatasetSpec, RunId, Schema, Track};
 use crate::store::Lease;
 
 /// One run of one dataset.
@@ -24,7 +24,9 @@ pub(super) struct Cycle<'a> {
     pub(super) run: RunId,
     pub(super) started: DateTime<Utc>,
     pub(super) kind: Option<LoadKind>,
+    pub(super) goal: Goal,
     pub(super) counts: Counts,
+    pub(super) findings: Option<Findings>,
     pub(super) refreshes: Vec<RefreshReport>,
 }
 
@@ -36,8 +38,16 @@ struct Plan {
     target_id: Option<String>,
 }
 
+/// How many of so many rows one run may remove without being told to. A few always may, but never all of them.
+pub(super) fn most_deletes(rows: u64, percent: u8) -> u64 {
+    /// In small tables a single row is a large part.
+    const FEW: u64 = 10;
+    let share = rows / 100 * u64::from(percent) + rows % 100 * u64::from(percent) / 100;
+    share.max(FEW).min(rows.saturating_sub(1))
+}
+
 /// Runs one cycle under a lease.
-pub(super) async fn run(parts: &Parts, spec: &DatasetSpec, lease: &Lease) -> Result<RunSummary, SyncError> {
+pub(super) async fn run(parts: &Parts, spec: &DatasetSpec, lease: &Lease, goal: Goal) -> Result<RunSummary, SyncError> {
     let found =
         parts.state.load(&spec.id).await.map_err(|error| SyncError::new(&spec.id, None, Stage::State, error))?;
     let (version, checkpoint) = match found {
@@ -53,7 +63,9 @@ pub(super) async fn run(parts: &Parts, spec: &DatasetSpec, lease: &Lease) -> Res
         run: RunId::random(),
         started: parts.clock.now(),
         kind: None,
+        goal,
         counts: Counts::default(),
+        findings: None,
         refreshes: Vec::new(),
     };
     match cycle.work().await {
@@ -91,15 +103,21 @@ impl Cycle<'_> {
                 target_id: plan.target_id.as_deref(),
                 landed_generation: self.checkpoint.generation,
                 landed_rows: self.checkpoint.landed.as_ref().map_or(0, |landed| landed.rows),
+                must_keep: self.must_keep(),
             };
-            let filled = match plan.kind {
-                LoadKind::Full => work.full(plan.head.clone()).await?,
-                LoadKind::Delta => work.delta(self.checkpoint.cursor.clone(), plan.head.clone()).await?,
+            let (filled, findings) = match plan.kind {
+                LoadKind::Full => (work.full(plan.head.clone()).await?, None),
+                LoadKind::Delta if self.goal == Goal::Reconcile || self.spec.track == Track::Snapshot => {
+                    work.reconcile(self.checkpoint.cursor.clone(), plan.head.clone()).await?
+                }
+                LoadKind::Delta => (work.delta(self.checkpoint.cursor.clone(), plan.head.clone()).await?, None),
             };
+            self.findings = findings;
             match filled {
                 Filled::Sealed { intent, load } => {
                     self.counts = intent.counts;
                     self.deliver(*intent, Some(load)).await?;
+                    self.reconciled().await?;
                     return self.refresh().await;
                 }
                 Filled::Nothing { counts, through } => {
@@ -147,11 +165,12 @@ impl Cycle<'_> {
                     && landed.target == self.spec.target
                     && Some(&landed.target_id) == target_id.as_ref()
                     && landed.signature == schema.signature()
+                    && landed.selection == self.spec.selection()
                     && self.continues_from_cursor(head.as_ref(), landed.rows)?
             }
             None => false,
         };
-        let kind = if continues { LoadKind::Delta } else { LoadKind::Full };
+        let kind = if continues && self.goal != Goal::Anew { LoadKind::Delta } else { LoadKind::Full };
         Ok(Plan { kind, schema: Arc::new(schema), head, target_id })
     }
 
@@ -214,12 +233,39 @@ impl Cycle<'_> {
     async fn idle(&mut self, through: Option<Cursor>) -> Result<(), SyncError> {
         self.audit(AuditEvent::Idle { counts: self.counts, through: through.clone() }).await?;
         self.checkpoint.cursor = through;
+        self.reconciled().await?;
         self.refresh().await
+    }
+
+    /// Notes what a comparison has found.
+    async fn reconciled(&mut self) -> Result<(), SyncError> {
+        let Some(findings) = self.findings.clone() else { return Ok(()) };
+        self.audit(AuditEvent::Reconciled { findings: findings.clone() }).await?;
+        let at = self.parts.clock.now();
+        self.checkpoint.reconciled = Some(Reconciled { at, findings });
+        self.checkpoint.whole_at = Some(at);
+        self.checkpoint.cycles = 0;
+        Ok(())
+    }
+
+    /// How many rows a full load must have, unless it is asked for: what has landed by the same selection, less what may go.
+    fn must_keep(&self) -> u64 {
+        if self.goal == Goal::Anew {
+            return 0;
+        }
+        let rows = match &self.checkpoint.landed {
+            Some(landed) if landed.target != self.spec.target || landed.selection != self.spec.selection() => 0,
+            Some(landed) => landed.rows,
+            // Given up: what lies there is not known, but something did.
+            None => self.checkpoint.last_success.as_ref().map_or(0, |run| run.landed_rows),
+        };
+        rows - most_deletes(rows, self.spec.max_delete_percent)
     }
 
     async fn succeeded(&mut self) -> Result<RunSummary, SyncError> {
         let summary = self.summary(None);
         self.checkpoint.failures = 0;
+        self.checkpoint.cycles = self.checkpoint.cycles.saturating_add(1);
         self.checkpoint.last_run = Some(summary.clone());
         self.checkpoint.last_success = Some(summary.clone());
         self.save().await?;
@@ -248,6 +294,7 @@ impl Cycle<'_> {
             ended: self.parts.clock.now(),
             counts: self.counts,
             landed_rows: self.checkpoint.landed.as_ref().map_or(0, |landed| landed.rows),
+            findings: self.findings.clone(),
             refreshes: self.refreshes.clone(),
             error,
         }

@@ -7,7 +7,9 @@ use super::cycle::Cycle;
 use super::{ProgressEvent, Stage, SyncError};
 use crate::audit::{AuditEvent, AuditFilter};
 use crate::checkpoint::{Intent, Landed};
-use crate::destination::{DestinationError, DestinationErrorKind, LoadPlan, Receipt, RefreshOutcome, RefreshReport};
+use crate::destination::{
+    DestinationError, DestinationErrorKind, LoadKind, LoadPlan, Receipt, RefreshOutcome, RefreshReport,
+};
 
 /// How often a publish whose outcome is unknown is asked again within one run.
 const PUBLISH_ATTEMPTS: u32 = 3;
@@ -82,9 +84,14 @@ impl Cycle<'_> {
         let promoted = self.parts.fingerprints.promote(&self.spec.id, intent.generation, &intent.run).await;
         promoted.map_err(|error| self.error(Stage::State, error))?;
         self.checkpoint.cursor = intent.through;
+        if intent.kind == LoadKind::Full {
+            self.checkpoint.whole_at = Some(self.parts.clock.now());
+            self.checkpoint.cycles = 0;
+        }
         self.checkpoint.generation = intent.generation;
         self.checkpoint.landed = Some(Landed {
             signature: intent.schema.signature(),
+            selection: intent.selection,
             target: intent.target,
             target_id: receipt.target_id,
             rows: intent.rows_after,

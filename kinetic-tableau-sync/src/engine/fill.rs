@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::journal::Journal;
-use super::reading::Reader;
+use super::reading::{Reader, What};
 use super::rows::RowHasher;
 use super::sift::{Chunk, Fate, fingerprint};
 use super::{Cause, Parts, ProgressEvent, Stage, SyncError};
@@ -16,11 +16,11 @@ use crate::model::{Cursor, DatasetSpec, RunId, Schema, Track};
 use crate::source::Window;
 
 /// Rows that are compared with the fingerprints at once: each comparison streams over all of them.
-const CHUNK: usize = 65_536;
+pub(super) const CHUNK: usize = 65_536;
 
 /// A full load reads what changed while it was reading, and then what changed meanwhile, at most so often. What still moves after
 /// that is left to the next delta.
-const CATCH_UP_ROUNDS: usize = 5;
+pub(super) const CATCH_UP_ROUNDS: usize = 5;
 
 /// What a load is filled with.
 #[derive(Debug)]
@@ -33,6 +33,8 @@ pub(super) struct Work<'a> {
     /// The generation of fingerprints that describes what lies in the target.
     pub(super) landed_generation: u64,
     pub(super) landed_rows: u64,
+    /// A full load of fewer rows is refused.
+    pub(super) must_keep: u64,
 }
 
 /// How filling ended.
@@ -61,11 +63,13 @@ pub(super) enum Filled {
 
 /// A load while it is being filled.
 #[derive(Debug)]
-struct Filling<'a> {
-    load: Option<Box<dyn Load>>,
-    journal: Journal<'a>,
-    hasher: RowHasher,
-    counts: Counts,
+pub(super) struct Filling<'a> {
+    pub(super) load: Option<Box<dyn Load>>,
+    pub(super) journal: Journal<'a>,
+    pub(super) hasher: RowHasher,
+    pub(super) counts: Counts,
+    /// Rows at or before this position came late, if they are landed only now.
+    pub(super) behind: Option<i64>,
 }
 
 impl<'a> Work<'a> {
@@ -120,6 +124,10 @@ impl<'a> Work<'a> {
         };
         let plan = self.load_plan(LoadKind::Delta);
         let mut filling = self.begin(&plan, self.landed_generation);
+        filling.behind = match self.spec.track {
+            Track::Revision { .. } => after.as_ref().and_then(|after| after.as_str().parse().ok()),
+            _ => None,
+        };
         let window = Window { after: after.clone(), overlap: true, through: through.clone() };
         let filled = self.sift_window(&mut filling, window, Some(&plan), self.parts.delta_rows).await;
         match filled {
@@ -157,7 +165,7 @@ impl<'a> Work<'a> {
                 chunk.push(batch, &mut filling.hasher);
             }
             if chunk.rows() >= CHUNK || (ended && !chunk.is_empty()) {
-                self.sift_chunk(filling, &std::mem::take(&mut chunk), plan).await?;
+                self.sift_chunk(filling, &std::mem::take(&mut chunk), plan, |_, _, _| {}).await?;
                 self.report_read(filling);
                 if filling.journal.noted() > limit {
                     return Ok(Some(format!("more than {limit} rows changed; a full load follows")));
@@ -169,11 +177,12 @@ impl<'a> Work<'a> {
         }
     }
 
-    async fn sift_chunk(
+    pub(super) async fn sift_chunk(
         &self,
         filling: &mut Filling<'a>,
         chunk: &Chunk,
         plan: Option<&LoadPlan>,
+        mut landing: impl FnMut(&Batch, usize, Fate),
     ) -> Result<(), SyncError> {
         let state = |error| self.error(Stage::State, error);
         let prints = &self.parts.fingerprints;
@@ -190,23 +199,26 @@ impl<'a> Work<'a> {
         };
         let mut fresh = Batch::empty(Arc::clone(self.schema));
         let mut replacing = Batch::empty(Arc::clone(self.schema));
-        let Filling { journal, counts, .. } = filling;
+        let Filling { journal, counts, behind, .. } = filling;
+        let mut late = 0;
         let sifted = chunk.sift(&landed, &staged, counts, |batch, row, print, fate| {
+            late += u64::from(behind.is_some_and(|behind| print.version <= behind));
             let (action, into) = match fate {
                 Fate::Insert => (Action::Insert, &mut fresh),
                 Fate::Update => (Action::Update, &mut fresh),
                 Fate::Replace => (Action::Update, &mut replacing),
             };
+            landing(batch, row, fate);
             into.push_row(batch, row)?;
             journal.note(action, batch, row, print)
         });
+        counts.late += late;
         sifted.map_err(|full| self.full_batch(full))?;
         if fresh.rows() + replacing.rows() == 0 {
             return Ok(());
         }
-        if let (None, Some(plan)) = (&filling.load, plan) {
-            let begun = self.parts.destination.begin(plan).await;
-            filling.load = Some(begun.map_err(|error| self.error(Stage::Load, error))?);
+        if let Some(plan) = plan {
+            self.begin_load(filling, plan).await?;
         }
         if fresh.rows() > 0 {
             self.insert(filling, &fresh).await?;
@@ -226,8 +238,17 @@ impl<'a> Work<'a> {
         Ok(())
     }
 
+    /// Begins the load of a plan, unless it has begun.
+    pub(super) async fn begin_load(&self, filling: &mut Filling<'_>, plan: &LoadPlan) -> Result<(), SyncError> {
+        if filling.load.is_none() {
+            let begun = self.parts.destination.begin(plan).await;
+            filling.load = Some(begun.map_err(|error| self.error(Stage::Load, error))?);
+        }
+        Ok(())
+    }
+
     /// Writes out what belongs to the load and makes it durable.
-    async fn seal(
+    pub(super) async fn seal(
         &self,
         mut filling: Filling<'a>,
         plan: LoadPlan,
@@ -249,18 +270,36 @@ impl<'a> Work<'a> {
         };
         let counts = filling.counts;
         let expected = counts.inserted + counts.updated;
-        if staged.rows != expected || !counts.balance() {
+        if staged.rows != expected || staged.deletes != counts.deleted || !counts.balance() {
             let message = format!(
-                "{} rows were read ({} new, {} changed, {} unchanged, {} superseded) but {} are staged; nothing was published",
-                counts.read, counts.inserted, counts.updated, counts.unchanged, counts.superseded, staged.rows
+                "{} rows were read ({} new, {} changed, {} unchanged, {} superseded) and {} are to go, but {} and {} are staged; \
+                 nothing was published",
+                counts.read,
+                counts.inserted,
+                counts.updated,
+                counts.unchanged,
+                counts.superseded,
+                counts.deleted,
+                staged.rows,
+                staged.deletes
             );
             let _ = self.parts.destination.discard(&staged).await;
             return Err(self.error(Stage::Load, Cause::Invariant(message)));
         }
+        if plan.kind == LoadKind::Full && staged.rows < self.must_keep {
+            let message = format!(
+                "the source answers {} rows, where at least {} were expected after what has landed; nothing was published",
+                staged.rows, self.must_keep
+            );
+            let _ = self.parts.destination.discard(&staged).await;
+            return Err(self.error(Stage::Load, Cause::Loss(message)));
+        }
         self.parts.progress.report(&self.spec.id, &ProgressEvent::Staged { rows: staged.rows, bytes: staged.bytes });
         let (generation, rows_after) = match plan.kind {
             LoadKind::Full => (self.landed_generation + 1, counts.inserted),
-            LoadKind::Delta => (self.landed_generation, self.landed_rows + counts.inserted),
+            LoadKind::Delta => {
+                (self.landed_generation, (self.landed_rows + counts.inserted).saturating_sub(counts.deleted))
+            }
         };
         let intent = Intent {
             run: self.run.clone(),
@@ -270,6 +309,7 @@ impl<'a> Work<'a> {
             through,
             generation,
             schema: Schema::clone(self.schema),
+            selection: self.spec.selection(),
             target: plan.target.clone(),
             target_id: plan.target_id.clone(),
             staged,
@@ -281,7 +321,7 @@ impl<'a> Work<'a> {
         Ok(Filled::Sealed { intent: Box::new(intent), load: plan })
     }
 
-    fn load_plan(&self, kind: LoadKind) -> LoadPlan {
+    pub(super) fn load_plan(&self, kind: LoadKind) -> LoadPlan {
         LoadPlan {
             dataset: self.spec.id.clone(),
             run: self.run.clone(),
@@ -293,20 +333,21 @@ impl<'a> Work<'a> {
         }
     }
 
-    fn begin(&self, plan: &LoadPlan, generation: u64) -> Filling<'a> {
+    pub(super) fn begin(&self, plan: &LoadPlan, generation: u64) -> Filling<'a> {
         Filling {
             load: None,
             journal: Journal::new(self.parts, self.spec, self.run, generation, &plan.request_id, self.schema),
             hasher: RowHasher::default(),
             counts: Counts::default(),
+            behind: None,
         }
     }
 
-    fn read(&self, window: Window) -> Reader {
-        Reader::start(Arc::clone(&self.parts.source), self.spec.clone(), Arc::clone(self.schema), window)
+    pub(super) fn read(&self, window: Window) -> Reader {
+        Reader::start(Arc::clone(&self.parts.source), self.spec.clone(), Arc::clone(self.schema), What::Window(window))
     }
 
-    async fn next(&self, reader: &mut Reader) -> Result<Option<Batch>, SyncError> {
+    pub(super) async fn next(&self, reader: &mut Reader) -> Result<Option<Batch>, SyncError> {
         reader.next().await.map_err(|error| self.error(Stage::Read, error))
     }
 
@@ -317,21 +358,21 @@ impl<'a> Work<'a> {
         load.insert(batch).await.map_err(|error| self.error(Stage::Load, error))
     }
 
-    fn report_read(&self, filling: &Filling<'a>) {
+    pub(super) fn report_read(&self, filling: &Filling<'a>) {
         self.parts.progress.report(&self.spec.id, &ProgressEvent::Read { rows: filling.counts.read });
     }
 
-    fn full_batch(&self, full: BatchFull) -> SyncError {
+    pub(super) fn full_batch(&self, full: BatchFull) -> SyncError {
         self.error(Stage::Load, Cause::Invariant(format!("{full} (`page_size`)")))
     }
 
-    fn error(&self, stage: Stage, cause: impl Into<Cause>) -> SyncError {
+    pub(super) fn error(&self, stage: Stage, cause: impl Into<Cause>) -> SyncError {
         SyncError::new(&self.spec.id, Some(self.run), stage, cause)
     }
 }
 
 /// Throws a load away because of an error, which is what counts.
-async fn abandon(load: Option<Box<dyn Load>>, error: SyncError) -> SyncError {
+pub(super) async fn abandon(load: Option<Box<dyn Load>>, error: SyncError) -> SyncError {
     if let Some(load) = load {
         let _ = load.abort().await;
     }

@@ -9,7 +9,7 @@ use super::{Parts, Stage, SyncError};
 use crate::audit::{Action, AuditSegment, Records};
 use crate::batch::{Batch, BatchFull};
 use crate::model::{DatasetSpec, RunId, Schema};
-use crate::store::Fingerprint;
+use crate::store::{Fingerprint, Prints};
 
 /// Rows per audit segment and per block of fingerprints.
 const BLOCK: usize = 50_000;
@@ -26,7 +26,7 @@ pub(super) struct Journal<'a> {
     dimension_names: Vec<String>,
     hasher: RowHasher,
     records: Records,
-    fingerprints: Vec<Fingerprint>,
+    prints: Prints,
     /// Rows noted in all.
     noted: u64,
 }
@@ -56,7 +56,7 @@ impl<'a> Journal<'a> {
             records: Records::with_dimensions(dimension_names.len()),
             dimension_names,
             hasher: RowHasher::default(),
-            fingerprints: Vec::new(),
+            prints: Prints::default(),
             noted: 0,
         }
     }
@@ -79,10 +79,21 @@ impl<'a> Journal<'a> {
         let (row_id, stamp) = (text_of(schema.row_id), text_of(schema.stamp));
         let key = self.hasher.key_text(schema, batch, row);
         self.records.push(action, key, print.version, row_id, stamp, print.row, "")?;
+        self.prints.push(print, key)?;
         for (column, &at) in self.records.dimensions.iter_mut().zip(&schema.dimensions) {
             column.push(self.hasher.plain_text(batch, at, row))?;
         }
-        self.fingerprints.push(print);
+        self.noted += 1;
+        Ok(())
+    }
+
+    /// Notes that a row is to be deleted, which had landed in this version.
+    pub(super) fn note_delete(&mut self, key: u128, text: &str, version: i64) -> Result<(), BatchFull> {
+        self.records.push(Action::Delete, text, version, "", "", 0, "the source has it no more")?;
+        for column in &mut self.records.dimensions {
+            column.push("")?;
+        }
+        self.prints.push(Fingerprint::gone(key, version), text)?;
         self.noted += 1;
         Ok(())
     }
@@ -115,7 +126,7 @@ impl<'a> Journal<'a> {
             records,
         };
         self.parts.audit.append(segment).await.map_err(|error| self.failed(Stage::Audit, error))?;
-        let prints = std::mem::take(&mut self.fingerprints);
+        let prints = std::mem::take(&mut self.prints);
         self.parts
             .fingerprints
             .append(&self.spec.id, self.generation, &self.run, prints)

@@ -18,6 +18,7 @@ mod journal;
 mod policy;
 mod progress;
 mod reading;
+mod reconcile;
 mod rows;
 mod sift;
 
@@ -41,6 +42,17 @@ const LEASE: Duration = Duration::from_mins(1);
 #[derive(Clone, Debug)]
 pub struct Syncer {
     parts: Arc<Parts>,
+}
+
+/// What a run is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Goal {
+    /// What changed since the last one.
+    Changes,
+    /// A full load, come what may.
+    Anew,
+    /// A comparison of everything.
+    Reconcile,
 }
 
 #[derive(Debug)]
@@ -84,6 +96,35 @@ impl Syncer {
     /// # Errors
     /// [`SyncError`] with the step, the cause and what to do. Nothing is lost by it.
     pub async fn run(&self, dataset: &DatasetSpec) -> Result<RunSummary, SyncError> {
+        self.pursue(dataset, Goal::Changes).await
+    }
+
+    /// Runs one cycle that loads everything anew, however many rows that removes from the target.
+    ///
+    /// # Errors
+    /// As [`run`](Syncer::run).
+    pub async fn run_full(&self, dataset: &DatasetSpec) -> Result<RunSummary, SyncError> {
+        self.pursue(dataset, Goal::Anew).await
+    }
+
+    /// Compares the source with what has landed, row by row, and lands what differs: rows that change tracking has missed, rows that
+    /// changed without telling, and deletes. [`RunSummary::findings`] says how many of each, and so how far the tracked column of this
+    /// tenant can be trusted.
+    ///
+    /// Only keys and row versions are read, where the source has row versions; otherwise all rows are. Memory stays flat. A row is
+    /// deleted only when it is missing in the listing *and* not found by its key, and only while not more than
+    /// [`max_delete_percent`](DatasetSpec::max_delete_percent) of the rows would go. What changed since the last cycle is left to
+    /// the next.
+    ///
+    /// A dataset that has not landed yet is loaded in full, which needs no comparison: then there are no findings.
+    ///
+    /// # Errors
+    /// As [`run`](Syncer::run).
+    pub async fn reconcile(&self, dataset: &DatasetSpec) -> Result<RunSummary, SyncError> {
+        self.pursue(dataset, Goal::Reconcile).await
+    }
+
+    async fn pursue(&self, dataset: &DatasetSpec, goal: Goal) -> Result<RunSummary, SyncError> {
         let lease = self
             .parts
             .state
@@ -91,7 +132,9 @@ impl Syncer {
             .await
             .map_err(|error| SyncError::new(&dataset.id, None, Stage::Lease, error))?;
         let result = tokio::select! {
-            result = cycle::run(&self.parts, dataset, &lease) => result,
+            // In this order, so that the same events always have the same course.
+            biased;
+            result = cycle::run(&self.parts, dataset, &lease, goal) => result,
             error = self.keep(&lease) => Err(SyncError::new(&dataset.id, None, Stage::Lease, error)),
         };
         // A lease that cannot be given back lapses by itself.

@@ -80,6 +80,9 @@ pub enum Cause {
     /// The audit trail.
     #[error(transparent)]
     Audit(#[from] AuditError),
+    /// The source answers so much less than has landed that it looks like a mistake; nothing was changed.
+    #[error("{0}")]
+    Loss(String),
     /// A promise between the components was broken; nothing was published.
     #[error("{0}")]
     Invariant(String),
@@ -141,7 +144,7 @@ impl SyncError {
                 StateErrorKind::Leased | StateErrorKind::Stale => retry,
                 _ => Disposition::Operator,
             },
-            Cause::Audit(_) | Cause::Invariant(_) => Disposition::Operator,
+            Cause::Audit(_) | Cause::Loss(_) | Cause::Invariant(_) => Disposition::Operator,
         }
     }
 
@@ -157,6 +160,10 @@ impl SyncError {
                 StateErrorKind::Corrupt => "restore the state file from a copy, or remove it to begin with a full load",
             }),
             Cause::Audit(_) => Some("check that the audit store is writable and has space"),
+            Cause::Loss(_) => Some(
+                "see whether the rows are really gone from Kinetic, and whether its user may still read them; if they are gone, \
+                 load in full (`sync --full`), or raise `max_delete_percent`",
+            ),
             Cause::Invariant(_) => Some("run again; when it stays, report it with the output of `--verbose`"),
         }
     }

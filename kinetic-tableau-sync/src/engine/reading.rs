@@ -13,6 +13,15 @@ use crate::source::{Source, SourceError, SourceErrorKind, Window};
 /// Batches that may wait between reader and stager: enough to keep both busy, few enough to keep memory flat.
 const AHEAD: usize = 2;
 
+/// What is to be read.
+#[derive(Debug)]
+pub(super) enum What {
+    /// A range of the source's order.
+    Window(Window),
+    /// The rows of these keys.
+    Keys(Batch),
+}
+
 /// A reader of one window. Dropping it stops the reading.
 #[derive(Debug)]
 pub(super) struct Reader {
@@ -22,10 +31,13 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    pub(super) fn start(source: Arc<dyn Source>, dataset: DatasetSpec, schema: Arc<Schema>, window: Window) -> Self {
+    pub(super) fn start(source: Arc<dyn Source>, dataset: DatasetSpec, schema: Arc<Schema>, what: What) -> Self {
         let (sender, batches) = mpsc::channel(AHEAD);
         let task = tokio::spawn(async move {
-            let mut stream = source.read(&dataset, schema, window);
+            let mut stream = match what {
+                What::Window(window) => source.read(&dataset, schema, window),
+                What::Keys(keys) => source.fetch(&dataset, schema, keys),
+            };
             while let Some(batch) = stream.next().await {
                 let failed = batch.is_err();
                 if sender.send(batch).await.is_err() || failed {

@@ -20,6 +20,9 @@ use crate::model::{ColumnType, Schema};
 /// How much is sent at once. Between 64 KiB and 8 MiB it makes no difference (observed).
 const PIECE: usize = 1 << 20;
 
+/// Name of the table of keys whose rows are to be deleted, in the schema `Extract`.
+pub const DELETES: &str = "Deletes";
+
 /// Name under which the file is open in the engine.
 const ALIAS: &str = "extract";
 
@@ -66,6 +69,8 @@ pub struct ExtractWriter {
     rows: u64,
     /// Rows encoded in all, for messages.
     encoded: u64,
+    /// Keys whose rows are to be deleted, where there are any.
+    deletes: u64,
 }
 
 impl std::fmt::Debug for ExtractWriter {
@@ -98,11 +103,12 @@ impl ExtractWriter {
             copied: 0,
             rows: 0,
             encoded: 0,
+            deletes: 0,
         };
         writer.connection.attach(&path, ALIAS).await?;
         let doing = "making the table";
         writer.connection.run(doing, &format!("CREATE SCHEMA {}.\"Extract\"", quoted(ALIAS))).await?;
-        writer.connection.run(doing, &format!("CREATE TABLE {} ({})", table(), writer.column_definitions())).await?;
+        writer.connection.run(doing, &format!("CREATE TABLE {} ({})", table(), definitions(schema))).await?;
         Ok(writer)
     }
 
@@ -128,7 +134,7 @@ impl ExtractWriter {
         self.end_copy().await?;
         let stage = "\"stage\"";
         let doing = "replacing rows";
-        let create = format!("CREATE TEMPORARY TABLE {stage} ({})", self.column_definitions());
+        let create = format!("CREATE TEMPORARY TABLE {stage} ({})", definitions(&self.schema));
         self.connection.run(doing, &create).await?;
         self.begin_copy(stage).await?;
         self.copy_rows(batch).await?;
@@ -151,6 +157,25 @@ impl ExtractWriter {
         Ok(replaced)
     }
 
+    /// Adds keys whose rows are to be deleted where the file is applied: they go to a table of their own, [`DELETES`], with the key
+    /// columns alone.
+    ///
+    /// # Errors
+    /// As [`insert`](ExtractWriter::insert).
+    pub async fn delete(&mut self, keys: &Batch) -> Result<(), HyperError> {
+        self.end_copy().await?;
+        let table = format!("{}.\"Extract\".{}", quoted(ALIAS), quoted(DELETES));
+        if self.deletes == 0 {
+            let create = format!("CREATE TABLE {table} ({})", definitions(keys.schema()));
+            self.connection.run("making the table of deletes", &create).await?;
+        }
+        self.begin_copy(&table).await?;
+        self.copy_rows(keys).await?;
+        self.end_copy().await?;
+        self.deletes += keys.rows() as u64;
+        Ok(())
+    }
+
     /// Checks that the table holds as many rows as were given and no key twice, and makes the file durable.
     ///
     /// # Errors
@@ -161,6 +186,17 @@ impl ExtractWriter {
         if rows != self.rows {
             let message = format!("{} rows were given, {rows} are in the extract; it was thrown away", self.rows);
             return Err(HyperError::new(HyperErrorKind::Count, message).with_hint("run again; if it stays, report it"));
+        }
+        if self.deletes > 0 {
+            let table = format!("{}.\"Extract\".{}", quoted(ALIAS), quoted(DELETES));
+            let deletes = self.number("counting deletes", &format!("SELECT count(*) FROM {table}")).await?;
+            if deletes != self.deletes {
+                let message =
+                    format!("{} deletes were given, {deletes} are in the extract; it was thrown away", self.deletes);
+                return Err(
+                    HyperError::new(HyperErrorKind::Count, message).with_hint("run again; if it stays, report it")
+                );
+            }
         }
         let keys: Vec<&str> = self.schema.key_columns().map(|column| column.name.as_str()).collect();
         let list = keys.iter().map(|key| quoted(key)).collect::<Vec<_>>().join(", ");
@@ -180,7 +216,8 @@ impl ExtractWriter {
         let Some(path) = self.file.clone() else {
             return Err(HyperError::new(HyperErrorKind::Io, "the extract is closed already"));
         };
-        let sealed = tokio::task::spawn_blocking(move || settle(path, rows)).await;
+        let deletes = self.deletes;
+        let sealed = tokio::task::spawn_blocking(move || settle(path, rows, deletes)).await;
         let staged = sealed.map_err(|error| {
             HyperError::new(HyperErrorKind::Io, "work on the extract was broken off").with_cause(error)
         })??;
@@ -204,14 +241,6 @@ impl ExtractWriter {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(HyperError::io("remove", &path, error)),
             _ => Ok(()),
         }
-    }
-
-    fn column_definitions(&self) -> String {
-        let definition = |(at, column): (usize, &crate::Column)| {
-            let required = if encode::is_required(&self.schema, at) { " NOT NULL" } else { "" };
-            format!("{} {}{required}", quoted(&column.name), type_name(column.kind))
-        };
-        self.schema.landed().map(definition).collect::<Vec<_>>().join(", ")
     }
 
     async fn begin_copy(&mut self, table: &str) -> Result<(), HyperError> {
@@ -277,6 +306,14 @@ impl Drop for ExtractWriter {
     }
 }
 
+fn definitions(schema: &Schema) -> String {
+    let definition = |(at, column): (usize, &crate::Column)| {
+        let required = if encode::is_required(schema, at) { " NOT NULL" } else { "" };
+        format!("{} {}{required}", quoted(&column.name), type_name(column.kind))
+    };
+    schema.landed().map(definition).collect::<Vec<_>>().join(", ")
+}
+
 fn table() -> String {
     format!("{}.\"Extract\".\"Extract\"", quoted(ALIAS))
 }
@@ -296,7 +333,7 @@ fn type_name(kind: ColumnType) -> String {
 }
 
 /// Brings a detached file to the disk for good, and describes it.
-fn settle(path: PathBuf, rows: u64) -> Result<Staged, HyperError> {
+fn settle(path: PathBuf, rows: u64, deletes: u64) -> Result<Staged, HyperError> {
     let failed = |error| HyperError::io("finish", &path, error);
     let mut file = std::fs::File::open(&path).map_err(failed)?;
     #[cfg(unix)]
@@ -310,5 +347,5 @@ fn settle(path: PathBuf, rows: u64) -> Result<Staged, HyperError> {
         std::fs::File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed)?;
     }
     let (bytes, sha256) = digest::of_file(&mut file).map_err(failed)?;
-    Ok(Staged { path, rows, bytes, sha256 })
+    Ok(Staged { path, rows, deletes, bytes, sha256 })
 }

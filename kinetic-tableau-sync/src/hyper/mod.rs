@@ -21,7 +21,7 @@ mod reader;
 
 pub use self::engine::{Connection, Engine};
 pub use self::error::{HyperError, HyperErrorKind};
-pub use self::extract::{ExtractWriter, FileVersion};
+pub use self::extract::{DELETES, ExtractWriter, FileVersion};
 #[cfg(feature = "hyper-install")]
 pub use self::install::{ENGINE_VERSION, InstallOptions, find_or_install, install};
 pub use self::locate::{EngineLocation, Origin};

@@ -1,13 +1,14 @@
 //! A store that ends with the process: for tests and trials.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 
 use super::{
-    Fingerprint, FingerprintStore, Lease, Seen, StateError, StateErrorKind, StateStore, Versioned, lease_ends, packed,
+    FingerprintStore, Layer, Lease, Prints, Seen, Slice, StateError, StateErrorKind, StateStore, Versioned, lease_ends,
+    packed,
 };
 use crate::audit::trail::{self, Entry, HASH, Kind, Search, Verifier};
 use crate::audit::{AuditEntry, AuditError, AuditFilter, AuditRecord, AuditSegment, AuditStore, Verification};
@@ -27,17 +28,28 @@ struct Inner {
     checkpoints: BTreeMap<DatasetId, Versioned>,
     leases: HashMap<DatasetId, Lease>,
     last_fence: u64,
-    fingerprints: Vec<Prints>,
+    fingerprints: Vec<Block>,
     trail: Vec<Entry>,
 }
 
 #[derive(Debug)]
-struct Prints {
+struct Block {
     dataset: DatasetId,
     generation: u64,
     run: RunId,
     live: bool,
     packed: Vec<u8>,
+    keys: Vec<u8>,
+}
+
+impl Block {
+    fn is_of(&self, dataset: &DatasetId, layer: Layer<'_>) -> bool {
+        self.dataset == *dataset
+            && match layer {
+                Layer::Landed(generation) => self.live && self.generation == generation,
+                Layer::Staged(run) => !self.live && self.run == *run,
+            }
+    }
 }
 
 impl MemoryStore {
@@ -59,7 +71,7 @@ impl MemoryStore {
 
     fn probe(
         &self,
-        fits: impl Fn(&Prints) -> bool,
+        fits: impl Fn(&Block) -> bool,
         mut keys: HashMap<u128, Option<Seen>>,
     ) -> Result<HashMap<u128, Option<Seen>>, StateError> {
         let inner = self.inner();
@@ -166,11 +178,11 @@ impl FingerprintStore for MemoryStore {
         dataset: &DatasetId,
         generation: u64,
         run: &RunId,
-        entries: Vec<Fingerprint>,
+        prints: Prints,
     ) -> Result<(), StateError> {
-        let packed = packed::pack(&entries);
-        let prints = Prints { dataset: dataset.clone(), generation, run: run.clone(), live: false, packed };
-        self.inner().fingerprints.push(prints);
+        let (packed, keys) = (packed::pack(&prints.entries), packed::pack_keys(&prints.keys));
+        let block = Block { dataset: dataset.clone(), generation, run: run.clone(), live: false, packed, keys };
+        self.inner().fingerprints.push(block);
         Ok(())
     }
 
@@ -180,7 +192,7 @@ impl FingerprintStore for MemoryStore {
         generation: u64,
         keys: HashMap<u128, Option<Seen>>,
     ) -> Result<HashMap<u128, Option<Seen>>, StateError> {
-        self.probe(|prints| prints.live && prints.generation == generation && prints.dataset == *dataset, keys)
+        self.probe(|block| block.is_of(dataset, Layer::Landed(generation)), keys)
     }
 
     async fn lookup_staged(
@@ -189,7 +201,33 @@ impl FingerprintStore for MemoryStore {
         run: &RunId,
         keys: HashMap<u128, Option<Seen>>,
     ) -> Result<HashMap<u128, Option<Seen>>, StateError> {
-        self.probe(|prints| !prints.live && prints.run == *run && prints.dataset == *dataset, keys)
+        self.probe(|block| block.is_of(dataset, Layer::Staged(run)), keys)
+    }
+
+    async fn slice(
+        &self,
+        dataset: &DatasetId,
+        layer: Layer<'_>,
+        slice: Slice,
+    ) -> Result<HashMap<u128, Seen>, StateError> {
+        let mut found = HashMap::new();
+        let inner = self.inner();
+        let mut blocks = inner.fingerprints.iter().filter(|block| block.is_of(dataset, layer));
+        let whole = blocks.all(|block| packed::gather(&block.packed, slice, &mut found));
+        if whole { Ok(found) } else { Err(super::damaged_fingerprints()) }
+    }
+
+    async fn key_texts(
+        &self,
+        dataset: &DatasetId,
+        layer: Layer<'_>,
+        wanted: &HashSet<u128>,
+    ) -> Result<HashMap<u128, String>, StateError> {
+        let mut found = HashMap::new();
+        let inner = self.inner();
+        let mut blocks = inner.fingerprints.iter().filter(|block| block.is_of(dataset, layer));
+        let whole = blocks.all(|block| packed::texts(&block.packed, &block.keys, wanted, &mut found));
+        if whole { Ok(found) } else { Err(super::damaged_fingerprints()) }
     }
 
     async fn promote(&self, dataset: &DatasetId, generation: u64, run: &RunId) -> Result<(), StateError> {

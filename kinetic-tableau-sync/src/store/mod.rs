@@ -7,7 +7,7 @@ mod packed;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -16,6 +16,7 @@ use chrono::{DateTime, Utc};
 pub use self::memory::MemoryStore;
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::SqliteStore;
+use crate::batch::{BatchFull, TextColumn};
 use crate::checkpoint::Checkpoint;
 use crate::model::{DatasetId, RunId};
 
@@ -93,6 +94,80 @@ pub struct Fingerprint {
     pub row: u128,
 }
 
+impl Fingerprint {
+    /// The mark of a row that was deleted: from there on its key is not known any more.
+    #[must_use]
+    pub fn gone(key: u128, version: i64) -> Self {
+        Self { key, version, row: 0 }
+    }
+
+    /// Whether it is the mark of a deleted row.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.row == 0
+    }
+}
+
+/// Fingerprints with the keys that they belong to, as JSON arrays; both equally long.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Prints {
+    /// The fingerprints.
+    pub entries: Vec<Fingerprint>,
+    /// Their keys.
+    pub keys: TextColumn,
+}
+
+impl Prints {
+    /// Adds one.
+    ///
+    /// # Errors
+    /// [`BatchFull`] when the keys would pass 4 GiB.
+    pub fn push(&mut self, entry: Fingerprint, key: &str) -> Result<(), BatchFull> {
+        self.keys.push(key)?;
+        self.entries.push(entry);
+        Ok(())
+    }
+}
+
+/// Which entries are meant.
+#[derive(Clone, Copy, Debug)]
+pub enum Layer<'a> {
+    /// What has landed, in a generation.
+    Landed(u64),
+    /// What a run has staged.
+    Staged(&'a RunId),
+}
+
+/// One of equal parts of all keys, told by their hashes. Comparing part by part keeps memory flat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slice {
+    /// Which part, from 0 on.
+    pub nth: u32,
+    /// Of how many.
+    pub of: u32,
+}
+
+impl Slice {
+    /// All keys.
+    pub const WHOLE: Self = Self { nth: 0, of: 1 };
+
+    /// The parts into which so many rows are to be divided.
+    pub fn for_rows(rows: u64) -> impl Iterator<Item = Self> {
+        /// Rows of one part: about 32 MB while they are compared.
+        const ROWS: u64 = 400_000;
+        let of = u32::try_from(rows / ROWS + 1).unwrap_or(u32::MAX);
+        (0..of).map(move |nth| Self { nth, of })
+    }
+
+    /// Whether a key belongs to it.
+    #[must_use]
+    pub fn holds(self, key: u128) -> bool {
+        // The upper bits, divided evenly.
+        let upper = u32::try_from(key >> 96).unwrap_or(u32::MAX);
+        (u64::from(upper) * u64::from(self.of)) >> 32 == u64::from(self.nth)
+    }
+}
+
 /// Version and hash of a landed row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seen {
@@ -104,20 +179,16 @@ pub struct Seen {
 
 /// Remembers which row has landed in which version, so that a delta can tell insert, update and unchanged apart.
 ///
-/// Entries are appended *staged* while a run goes on and count only after [`promote`](FingerprintStore::promote).
+/// Entries are appended *staged* while a run goes on and count only after [`promote`](FingerprintStore::promote). Of several entries of
+/// one key the last wins; where that is the mark of a deleted row ([`Fingerprint::gone`]), the key is not known.
 #[async_trait]
 pub trait FingerprintStore: std::fmt::Debug + Send + Sync + 'static {
     /// Appends staged entries of a run.
     ///
     /// # Errors
     /// When the store cannot be written.
-    async fn append(
-        &self,
-        dataset: &DatasetId,
-        generation: u64,
-        run: &RunId,
-        entries: Vec<Fingerprint>,
-    ) -> Result<(), StateError>;
+    async fn append(&self, dataset: &DatasetId, generation: u64, run: &RunId, prints: Prints)
+    -> Result<(), StateError>;
 
     /// Fills in what has landed of the given keys in a generation. Later entries win over earlier ones.
     ///
@@ -140,6 +211,28 @@ pub trait FingerprintStore: std::fmt::Debug + Send + Sync + 'static {
         run: &RunId,
         keys: HashMap<u128, Option<Seen>>,
     ) -> Result<HashMap<u128, Option<Seen>>, StateError>;
+
+    /// Every known key of a slice.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn slice(
+        &self,
+        dataset: &DatasetId,
+        layer: Layer<'_>,
+        slice: Slice,
+    ) -> Result<HashMap<u128, Seen>, StateError>;
+
+    /// The keys as JSON arrays, of those that are known by their hashes.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn key_texts(
+        &self,
+        dataset: &DatasetId,
+        layer: Layer<'_>,
+        wanted: &HashSet<u128>,
+    ) -> Result<HashMap<u128, String>, StateError>;
 
     /// Makes the staged entries of a run count, and drops every other generation and every other staged run of the dataset. Harmless to repeat.
     ///
@@ -213,6 +306,6 @@ fn stale(dataset: &DatasetId) -> StateError {
     )
 }
 
-fn damaged_fingerprints() -> StateError {
+pub(crate) fn damaged_fingerprints() -> StateError {
     StateError::new(StateErrorKind::Corrupt, "the fingerprints of landed rows are damaged")
 }

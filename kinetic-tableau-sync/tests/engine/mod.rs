@@ -2,4 +2,5 @@
 
 mod crash;
 mod cycle;
+mod reconcile;
 mod world;

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt as _, stream};
 use kinetic_tableau_sync::decode::PageDecoder;
-use kinetic_tableau_sync::store::{Fingerprint, Lease, MemoryStore, Seen, Versioned};
+use kinetic_tableau_sync::store::{Layer, Lease, MemoryStore, Prints, Seen, Slice, Versioned};
 use kinetic_tableau_sync::*;
 
 /// Fails one effect of a run: the one with this number, counted from one. Every call of a store or destination that changes
@@ -117,6 +117,10 @@ pub(super) struct MemorySource {
     pub(super) pages: AtomicU64,
     /// Reads fail behind so many pages, if not negative.
     pub(super) fail_after: AtomicI64,
+    /// Listings leave these rows out.
+    pub(super) overlooked: Mutex<HashSet<i64>>,
+    /// Nothing is found by its key.
+    pub(super) hidden: std::sync::atomic::AtomicBool,
 }
 
 impl std::fmt::Debug for MemorySource {
@@ -179,25 +183,17 @@ impl Source for MemorySource {
                 return Some((Err(error), (i64::MAX, decoder)));
             }
             let mut table = self.table.lock().unwrap();
-            let mut rows: Vec<Row> =
-                table.rows.values().filter(|row| row.revision > last && row.revision <= through).cloned().collect();
+            let overlooked = self.overlooked.lock().unwrap().clone();
+            let mut rows: Vec<Row> = table
+                .rows
+                .values()
+                .filter(|row| row.revision > last && row.revision <= through && !overlooked.contains(&row.num))
+                .cloned()
+                .collect();
             rows.sort_by_key(|row| row.revision);
             rows.truncate(dataset.page_size as usize);
             let last = rows.last()?.revision;
-            let rows: Vec<String> = rows
-                .iter()
-                .map(|row| {
-                    format!(
-                        r#"{{"Company":"E1","Num":{},"Name":"{}","Amount":{}.{:02},"SysRevID":{}}}"#,
-                        row.num,
-                        row.name,
-                        row.amount / 100,
-                        row.amount % 100,
-                        row.revision
-                    )
-                })
-                .collect();
-            let body = format!(r#"{{"value":[{}]}}"#, rows.join(","));
+            let body = page_of(rows.iter());
             if let Some(hook) = self.hook.lock().unwrap().as_mut() {
                 hook(&mut table, page);
             }
@@ -205,6 +201,20 @@ impl Source for MemorySource {
             Some((Ok(batch), (last, decoder)))
         })
         .boxed()
+    }
+
+    fn fetch<'a>(
+        &'a self,
+        _: &'a DatasetSpec,
+        schema: Arc<Schema>,
+        keys: Batch,
+    ) -> BoxStream<'a, Result<Batch, SourceError>> {
+        let table = self.table.lock().unwrap();
+        let nums = (0..keys.rows()).filter_map(|row| keys.column(1)?.i64_at(row));
+        let hidden = self.hidden.load(Ordering::SeqCst);
+        let found = nums.filter_map(|num| table.rows.get(&num)).filter(|_| !hidden);
+        let batch = PageDecoder::new(schema).decode(page_of(found).as_bytes()).unwrap().batch;
+        stream::iter([Ok(batch)]).boxed()
     }
 
     fn is_after(&self, _: &DatasetSpec, later: &Cursor, earlier: &Cursor) -> Result<bool, SourceError> {
@@ -216,6 +226,23 @@ impl Source for MemorySource {
     }
 }
 
+/// Rows as Kinetic answers them.
+fn page_of<'a>(rows: impl Iterator<Item = &'a Row>) -> String {
+    let rows: Vec<String> = rows
+        .map(|row| {
+            format!(
+                r#"{{"Company":"E1","Num":{},"Name":"{}","Amount":{}.{:02},"SysRevID":{}}}"#,
+                row.num,
+                row.name,
+                row.amount / 100,
+                row.amount % 100,
+                row.revision
+            )
+        })
+        .collect();
+    format!(r#"{{"value":[{}]}}"#, rows.join(","))
+}
+
 type Rows = BTreeMap<String, String>;
 
 /// What stands in the destination.
@@ -224,7 +251,7 @@ pub(super) struct Place {
     /// The datasource: its id and rows.
     pub(super) datasource: Option<(String, Rows)>,
     /// Sealed loads by path.
-    pub(super) sealed: HashMap<PathBuf, Rows>,
+    pub(super) sealed: HashMap<PathBuf, (Rows, Vec<String>)>,
     /// Request ids that took effect.
     pub(super) applied: HashSet<String>,
     /// How often a load took effect.
@@ -250,6 +277,15 @@ fn died() -> DestinationError {
     DestinationError::new(DestinationErrorKind::Unavailable, "died")
 }
 
+/// The keys of a batch of keys as text.
+fn keys_of(batch: &Batch) -> Vec<String> {
+    let text = |at: usize, row: usize| {
+        let column = batch.column(at).unwrap();
+        column.text_at(row).map_or_else(|| column.i64_at(row).unwrap().to_string(), ToOwned::to_owned)
+    };
+    (0..batch.rows()).map(|row| format!("{}|{}", text(0, row), text(1, row))).collect()
+}
+
 /// The rows of a batch as text: key and the rest.
 fn rows_of(batch: &Batch) -> Vec<(String, String)> {
     let text = |at: usize, row: usize| {
@@ -265,6 +301,7 @@ fn rows_of(batch: &Batch) -> Vec<(String, String)> {
 struct MemoryLoad {
     path: PathBuf,
     rows: Rows,
+    gone: Vec<String>,
     doubled: Option<String>,
     kind: LoadKind,
     most_delta_rows: u64,
@@ -287,6 +324,11 @@ impl Load for MemoryLoad {
         Ok(rows_of(batch).into_iter().map(|(key, rest)| u64::from(self.rows.insert(key, rest).is_some())).sum())
     }
 
+    async fn delete(&mut self, keys: &Batch) -> Result<(), DestinationError> {
+        self.gone.extend(keys_of(keys));
+        Ok(())
+    }
+
     async fn seal(self: Box<Self>) -> Result<Staged, DestinationError> {
         if let Some(key) = &self.doubled {
             return Err(DestinationError::new(DestinationErrorKind::Value, format!("{key} is there twice")));
@@ -295,9 +337,10 @@ impl Load for MemoryLoad {
         if self.kind == LoadKind::Delta && rows > self.most_delta_rows {
             return Err(DestinationError::new(DestinationErrorKind::TooLarge, "the delta is too large"));
         }
-        let staged = Staged { path: self.path.clone(), rows, bytes: rows * 10, sha256: "00".to_owned() };
+        let deletes = self.gone.len() as u64;
+        let staged = Staged { path: self.path.clone(), rows, deletes, bytes: rows * 10, sha256: "00".to_owned() };
         effect!(self.fault, died(), {
-            self.place.lock().unwrap().sealed.insert(self.path, self.rows);
+            self.place.lock().unwrap().sealed.insert(self.path, (self.rows, self.gone));
             Ok::<_, DestinationError>(staged)
         })
     }
@@ -318,6 +361,7 @@ impl Destination for MemoryDestination {
         Ok(Box::new(MemoryLoad {
             path: PathBuf::from(format!("{}-{}", plan.dataset, plan.run)),
             rows: Rows::new(),
+            gone: Vec::new(),
             doubled: None,
             kind: plan.kind,
             most_delta_rows: self.most_delta_rows.load(Ordering::SeqCst),
@@ -336,7 +380,7 @@ impl Destination for MemoryDestination {
         }
         effect!(self.fault, DestinationError::new(DestinationErrorKind::Unknown, "no answer"), {
             let mut place = self.place.lock().unwrap();
-            let rows = place.sealed.get(&staged.path).expect("the sealed load is there").clone();
+            let (rows, gone) = place.sealed.get(&staged.path).expect("the sealed load is there").clone();
             place.next += 1;
             let fresh = format!("ds-{}", place.next);
             match plan.kind {
@@ -350,6 +394,7 @@ impl Destination for MemoryDestination {
                     let (id, landed) = place.datasource.as_mut().expect("a delta needs a datasource");
                     assert_eq!(plan.target_id.as_ref(), Some(&*id));
                     if once {
+                        landed.retain(|key, _| !gone.contains(key));
                         landed.extend(rows);
                         place.effects += 1;
                     }
@@ -429,9 +474,27 @@ impl FingerprintStore for FaultyStore {
         dataset: &DatasetId,
         generation: u64,
         run: &RunId,
-        entries: Vec<Fingerprint>,
+        prints: Prints,
     ) -> Result<(), StateError> {
-        effect!(self.fault, storage(), FingerprintStore::append(&self.inner, dataset, generation, run, entries).await)
+        effect!(self.fault, storage(), FingerprintStore::append(&self.inner, dataset, generation, run, prints).await)
+    }
+
+    async fn slice(
+        &self,
+        dataset: &DatasetId,
+        layer: Layer<'_>,
+        slice: Slice,
+    ) -> Result<HashMap<u128, Seen>, StateError> {
+        self.inner.slice(dataset, layer, slice).await
+    }
+
+    async fn key_texts(
+        &self,
+        dataset: &DatasetId,
+        layer: Layer<'_>,
+        wanted: &HashSet<u128>,
+    ) -> Result<HashMap<u128, String>, StateError> {
+        self.inner.key_texts(dataset, layer, wanted).await
     }
 
     async fn lookup(
@@ -537,6 +600,8 @@ impl World {
                 hook: Mutex::new(None),
                 pages: AtomicU64::new(0),
                 fail_after: AtomicI64::new(-1),
+                overlooked: Mutex::default(),
+                hidden: std::sync::atomic::AtomicBool::new(false),
             }),
             destination: Arc::new(MemoryDestination {
                 place: Arc::default(),

@@ -72,18 +72,18 @@ impl Extracts {
         let source = match payload {
             Some(path) => {
                 connection.attach(path, "s").await.map_err(|error| error.to_string())?;
-                Some(look(&connection, "s").await?)
+                tables(&connection, "s").await?
             }
-            None => None,
+            None => Vec::new(),
         };
         run(&connection, "BEGIN").await?;
         for action in actions {
-            for statement in statements(action, &target, source.as_ref())? {
+            for statement in statements(action, &target, &source)? {
                 run(&connection, &statement).await?;
             }
         }
         run(&connection, "COMMIT").await?;
-        if source.is_some() {
+        if !source.is_empty() {
             connection.detach("s").await.map_err(|error| error.to_string())?;
         }
         connection.detach("t").await.map_err(|error| error.to_string())
@@ -118,6 +118,15 @@ async fn query(connection: &Connection, text: &str) -> Result<Vec<Vec<String>>, 
 
 /// The only table of an attached extract.
 async fn look(connection: &Connection, alias: &str) -> Result<Found, String> {
+    let mut tables = tables(connection, alias).await?;
+    match (tables.pop(), tables.len()) {
+        (Some(only), 0) => Ok(only),
+        (found, more) => Err(format!("The file has {} tables instead of one.", more + usize::from(found.is_some()))),
+    }
+}
+
+/// All tables of an attached extract.
+async fn tables(connection: &Connection, alias: &str) -> Result<Vec<Found>, String> {
     let alias = quoted(alias);
     let tables = query(
         connection,
@@ -127,8 +136,15 @@ async fn look(connection: &Connection, alias: &str) -> Result<Found, String> {
         ),
     )
     .await?;
-    let [only] = tables.as_slice() else { return Err(format!("The file has {} tables instead of one.", tables.len())) };
-    let [schema, table] = only.as_slice() else { return Err("The table has no name.".to_owned()) };
+    let mut found = Vec::with_capacity(tables.len());
+    for names in &tables {
+        let [schema, table] = names.as_slice() else { return Err("A table has no name.".to_owned()) };
+        found.push(described(connection, &alias, schema, table).await?);
+    }
+    Ok(found)
+}
+
+async fn described(connection: &Connection, alias: &str, schema: &str, table: &str) -> Result<Found, String> {
     let columns = query(
         connection,
         &format!(
@@ -139,30 +155,36 @@ async fn look(connection: &Connection, alias: &str) -> Result<Found, String> {
     )
     .await?;
     let columns = columns.into_iter().filter_map(|row| row.into_iter().next()).collect();
-    Ok(Found { schema: schema.clone(), table: table.clone(), columns })
+    Ok(Found { schema: schema.to_owned(), table: table.to_owned(), columns })
 }
 
 /// One action as SQL.
-fn statements(action: &Json, target: &Found, source: Option<&Found>) -> Result<Vec<String>, String> {
+fn statements(action: &Json, target: &Found, sources: &[Found]) -> Result<Vec<String>, String> {
     let text = |name: &str| action.get(name).and_then(Json::as_str);
     let verb = text("action").ok_or("An action has no name.")?;
-    let check = |found: &Found, side: &str| {
-        let table = text(&format!("{side}-table")).ok_or_else(|| format!("The {side}-table is missing."))?;
-        let schema = text(&format!("{side}-schema")).unwrap_or(&found.schema);
-        if (schema, table) == (found.schema.as_str(), found.table.as_str()) {
-            return Ok(());
-        }
-        Err(format!("410012 Specified table does not exist: \"{schema}\".\"{table}\"."))
+    let named = |tables: &[Found], side: &str| -> Result<Option<usize>, String> {
+        let Some(table) = text(&format!("{side}-table")) else { return Ok(None) };
+        let schema = text(&format!("{side}-schema"));
+        let fits = |found: &Found| found.table == table && schema.is_none_or(|schema| schema == found.schema);
+        let missing = || {
+            let schema = schema.map(|schema| format!("\"{schema}\".")).unwrap_or_default();
+            format!("410012 Specified table does not exist: {schema}\"{table}\".")
+        };
+        tables.iter().position(fits).map(Some).ok_or_else(missing)
     };
-    check(target, "target")?;
+    named(std::slice::from_ref(target), "target")?.ok_or("The target-table is missing.")?;
+    let source = named(sources, "source")?.and_then(|at| sources.get(at));
     let into = target.in_database("t");
     let condition = action.get("condition").map(|condition| sql(condition, target, source)).transpose()?;
     let wanted = || condition.clone().ok_or_else(|| format!("The action {verb} needs a condition."));
     if verb == "delete" && text("source-table").is_none() {
         return Ok(vec![format!("DELETE FROM {into} AS t WHERE {}", wanted()?)]);
     }
-    let source = source.ok_or("The action needs an upload.")?;
-    check(source, "source")?;
+    let source = match source {
+        Some(source) => source,
+        None if sources.is_empty() => return Err("The action needs an upload.".to_owned()),
+        None => return Err("The source-table is missing.".to_owned()),
+    };
     let from = source.in_database("s");
     let unknown = source.columns.iter().find(|column| !target.columns.contains(column));
     if let Some(unknown) = unknown.filter(|_| verb != "delete") {

@@ -4,5 +4,6 @@
 mod cycle;
 mod errors;
 mod faults;
+mod reconcile;
 mod support;
 mod vendor;

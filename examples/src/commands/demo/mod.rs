@@ -1,6 +1,6 @@
 //! `demo`: the whole way on simulators, through the same code as `sync`.
 //!
-//! Full sync, changes, incremental sync. After each of the two, what has landed is taken out of Tableau and compared with the source,
+//! Full sync, changes, incremental sync; then deletes and edits that no stamp tells of, and a reconcile. After each of them, what has landed is taken out of Tableau and compared with the source,
 //! cell by cell.
 
 mod compare;
@@ -20,13 +20,13 @@ use tempfile::TempDir;
 use self::compare::{Comparison, compare};
 use self::report::Report;
 use self::scene::{PARTS, Scene};
-use super::sync;
+use super::sync::{self, Doing};
 use crate::args;
 use crate::config::{Config, Dataset};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::output::{self, Reporter, grouped};
 
-/// One cycle of all datasets, with the proof of it; both in the order of [`PARTS`].
+/// One cycle or reconcile of all datasets, with the proof of it; both in the order of [`PARTS`].
 #[derive(Debug)]
 struct Cycle {
     runs: Vec<RunSummary>,
@@ -51,14 +51,18 @@ pub(super) async fn run(options: &args::Demo) -> Outcome<Exit> {
 
     tell(format!("Kinetic and Tableau are simulated here; {} AP invoices", grouped(options.rows)));
     tell("\n1. Full sync".to_owned());
-    let full = cycle(&scene, &config, &engine, directory, options.json).await?;
+    let full = cycle(&scene, &config, &engine, directory, Doing::Cycle, options.json).await?;
     tell(format!("   {}", report::verdict(&full.found)));
     scene.change();
     tell("\n2. Some rows change in Kinetic, then an incremental sync".to_owned());
-    let incremental = cycle(&scene, &config, &engine, directory, options.json).await?;
+    let incremental = cycle(&scene, &config, &engine, directory, Doing::Cycle, options.json).await?;
     tell(format!("   {}", report::verdict(&incremental.found)));
+    scene.change_unseen();
+    tell("\n3. Rows are deleted, and edited without a stamp; then a sync, and a reconcile behind it".to_owned());
+    let reconciled = cycle(&scene, &config, &engine, directory, Doing::Reconcile, options.json).await?;
+    tell(format!("   {}", report::verdict(&reconciled.found)));
 
-    let report = Report::new(&full, &incremental, directory, began.elapsed());
+    let report = Report::new(&full, &incremental, &reconciled, directory, began.elapsed());
     if options.json {
         output::say_json(&report);
     } else {
@@ -70,7 +74,9 @@ pub(super) async fn run(options: &args::Demo) -> Outcome<Exit> {
     }
     let mut failure = Failure::new("what has landed is not what is in the source")
         .next("compare the extract that the report names with the source; this is a defect, please report it");
-    if let Some(first) = full.found.iter().chain(&incremental.found).flat_map(|found| &found.named).next() {
+    if let Some(first) =
+        full.found.iter().chain(&incremental.found).chain(&reconciled.found).flat_map(|found| &found.named).next()
+    {
         failure = failure.within(first);
     }
     Err(failure)
@@ -134,10 +140,17 @@ async fn engine() -> Outcome<EngineLocation> {
     }
 }
 
-async fn cycle(scene: &Scene, config: &Config, engine: &Engine, place: &Path, json: bool) -> Outcome<Cycle> {
+async fn cycle(
+    scene: &Scene,
+    config: &Config,
+    engine: &Engine,
+    place: &Path,
+    doing: Doing,
+    json: bool,
+) -> Outcome<Cycle> {
     let datasets: Vec<&Dataset> = config.datasets.iter().collect();
     let mut failed = None;
-    let cycles = sync::all(config, &datasets, Arc::new(Reporter::new(json).brief()), |ended| match ended {
+    let cycles = sync::all(config, &datasets, doing, Arc::new(Reporter::new(json).brief()), |ended| match ended {
         Ok(cycle) => {
             if let Some(run) = cycle.run.as_ref().filter(|_| !json) {
                 output::say(format_args!("   {}", output::summary(cycle.name(), run)));

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use kinetic_tableau_sync::{RefreshReport, RunSummary};
+use kinetic_tableau_sync::{Findings, RefreshReport, RunSummary};
 use serde::Serialize;
 
 use super::Cycle;
@@ -27,16 +27,17 @@ struct Dataset {
     source_rows: usize,
     /// In the end.
     landed_rows: usize,
-    /// After both cycles, every cell.
+    /// After both cycles and the reconcile, every cell.
     matches: bool,
     extract: PathBuf,
     full: Half,
     incremental: Half,
+    reconcile: Half,
     /// What was refreshed after the landings, and how it ended.
     refreshes: Vec<RefreshReport>,
 }
 
-/// One cycle of one dataset.
+/// One cycle or reconcile of one dataset.
 #[derive(Debug, Serialize)]
 struct Half {
     matches: bool,
@@ -49,6 +50,9 @@ struct Half {
     updated: u64,
     unchanged: u64,
     superseded: u64,
+    deleted: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    findings: Option<Findings>,
     seconds: f64,
 }
 
@@ -66,27 +70,31 @@ impl Half {
             updated: counts.updated,
             unchanged: counts.unchanged,
             superseded: counts.superseded,
+            deleted: counts.deleted,
+            findings: run.findings.clone(),
             seconds: (run.ended - run.started).to_std().unwrap_or_default().as_secs_f64(),
         }
     }
 }
 
 impl Report {
-    pub(super) fn new(full: &Cycle, incremental: &Cycle, place: &Path, took: Duration) -> Self {
+    pub(super) fn new(full: &Cycle, incremental: &Cycle, reconciled: &Cycle, place: &Path, took: Duration) -> Self {
         let firsts = full.runs.iter().zip(&full.found);
         let seconds = incremental.runs.iter().zip(&incremental.found);
+        let thirds = reconciled.runs.iter().zip(&reconciled.found);
         let datasets: Vec<Dataset> = PARTS
             .iter()
-            .zip(firsts.zip(seconds))
-            .map(|(part, ((first_run, first), (second_run, second)))| Dataset {
+            .zip(firsts.zip(seconds).zip(thirds))
+            .map(|(part, ((first, second), third))| Dataset {
                 name: part.name,
-                source_rows: second.source_rows,
-                landed_rows: second.landed_rows,
-                matches: first.matches() && second.matches(),
+                source_rows: third.1.source_rows,
+                landed_rows: third.1.landed_rows,
+                matches: [first, second, third].iter().all(|(_, found)| found.matches()),
                 extract: place.join(format!("{}.hyper", part.name)),
-                full: Half::new(first_run, first),
-                incremental: Half::new(second_run, second),
-                refreshes: first_run.refreshes.iter().chain(&second_run.refreshes).cloned().collect(),
+                full: Half::new(first.0, first.1),
+                incremental: Half::new(second.0, second.1),
+                reconcile: Half::new(third.0, third.1),
+                refreshes: [first, second, third].iter().flat_map(|(run, _)| run.refreshes.clone()).collect(),
             })
             .collect();
         let matches = datasets.len() == PARTS.len() && datasets.iter().all(|dataset| dataset.matches);
@@ -127,6 +135,8 @@ impl fmt::Display for Report {
             "full load",
             "changes: new",
             "changed",
+            "reconcile: edited",
+            "deleted",
             "time",
         ]);
         for dataset in &self.datasets {
@@ -138,12 +148,18 @@ impl fmt::Display for Report {
                 grouped(dataset.full.inserted),
                 grouped(dataset.incremental.inserted),
                 grouped(dataset.incremental.updated),
-                format!("{:.1} s + {:.1} s", dataset.full.seconds, dataset.incremental.seconds),
+                grouped(dataset.reconcile.updated),
+                grouped(dataset.reconcile.deleted),
+                format!(
+                    "{:.1} s + {:.1} s + {:.1} s",
+                    dataset.full.seconds, dataset.incremental.seconds, dataset.reconcile.seconds
+                ),
             ]);
         }
         writeln!(f, "{table}")?;
         for dataset in &self.datasets {
-            for difference in dataset.full.differences.iter().chain(&dataset.incremental.differences) {
+            let halves = [&dataset.full, &dataset.incremental, &dataset.reconcile];
+            for difference in halves.iter().flat_map(|half| &half.differences) {
                 writeln!(f, "✗ {}: {difference}", dataset.name)?;
             }
         }

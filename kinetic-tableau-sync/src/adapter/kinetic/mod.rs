@@ -5,9 +5,11 @@
 //! - A dataset tracked by a **stamp** is read whole in the order of its key, and its changes in the order of stamp and key. The
 //!   lower bound is inclusive and goes back by the overlap; rows without a stamp are read again each time, since nothing tells
 //!   whether they changed.
+//! - A **snapshot** is read whole in the order of its key each time.
 //!
 //! A page shorter than asked for is never taken for the end: Kinetic caps pages silently (100 rows without `$top`, observed).
 
+mod lookup;
 mod schema;
 mod stamp;
 mod walk;
@@ -27,6 +29,9 @@ use self::walk::{Rank, RankKind, Walk};
 use crate::batch::Batch;
 use crate::model::{Column, ColumnType, Cursor, DatasetId, DatasetSpec, Schema, SourceObject, Track};
 use crate::source::{Source, SourceError, SourceErrorKind, Window};
+
+/// The only position of a dataset whose changes nothing tells of.
+const SNAPSHOT: &str = "snapshot";
 
 /// Rows of one company in Kinetic.
 #[derive(Debug)]
@@ -63,19 +68,20 @@ impl KineticSource {
 
     /// The newest value of the tracked column, as sent; none when there is no row.
     async fn newest(&self, spec: &DatasetSpec) -> Result<Option<Value>, SourceError> {
-        let column = spec.track.column();
+        let column = tracked(spec)?;
         let query = self.query(spec)?.select([column]).order_by(column, Order::Descending).top(1);
         // The server's databases sort null either way.
         let query = match spec.track {
             Track::Timestamp { .. } => query.and_filter(field(column).is_not_null()),
-            Track::Revision { .. } => query,
+            Track::Revision { .. } | Track::Snapshot => query,
         };
         first_value(query, column).await
     }
 
-    /// Whether a dataset that is tracked by a stamp has any row at all.
-    async fn has_rows(&self, spec: &DatasetSpec) -> Result<bool, SourceError> {
-        let query = self.query(spec)?.select([spec.track.column()]).top(1);
+    /// Whether a dataset has any row at all.
+    async fn has_rows(&self, spec: &DatasetSpec, schema: &Schema) -> Result<bool, SourceError> {
+        let columns = schema.key_columns().map(|column| column.source.as_str());
+        let query = self.query(spec)?.select(columns).top(1);
         let page = query.send::<HashMap<String, Value>>().await.map_err(failed)?;
         Ok(!page.items.is_empty())
     }
@@ -86,7 +92,7 @@ impl KineticSource {
         if let Some(&form) = forms.get(&spec.id) {
             return Ok(form);
         }
-        let column = spec.track.column();
+        let column = tracked(spec)?;
         for form in newest.forms() {
             let literal = newest.literal(form).map_err(failed)?;
             let from = self.probe(spec, field(column).ge(literal.clone())).await?;
@@ -107,7 +113,7 @@ impl KineticSource {
 
     /// The newest stamp that meets a condition; none as well when the server does not understand the condition.
     async fn probe(&self, spec: &DatasetSpec, condition: Filter) -> Result<Option<Stamp>, SourceError> {
-        let column = spec.track.column();
+        let column = tracked(spec)?;
         let query = self.query(spec)?.select([column]).and_filter(condition).order_by(column, Order::Descending).top(1);
         let answer = query.send::<HashMap<String, Value>>().await;
         match answer {
@@ -165,6 +171,8 @@ impl KineticSource {
                 ranks.extend(keys.iter().cloned());
                 Ok(vec![unstamped, Walk::new(query, Arc::clone(schema), ranks, Some(bound), None)])
             }
+            // In the order of the key, which changes do not move.
+            Track::Snapshot => Ok(vec![Walk::new(query, Arc::clone(schema), key_ranks(schema)?, None, None)]),
         }
     }
 }
@@ -180,15 +188,19 @@ impl Source for KineticSource {
         schema::resolve(dataset, &metadata, set)
     }
 
-    async fn head(&self, dataset: &DatasetSpec, _: &Schema) -> Result<Option<Cursor>, SourceError> {
+    async fn head(&self, dataset: &DatasetSpec, schema: &Schema) -> Result<Option<Cursor>, SourceError> {
+        if dataset.track == Track::Snapshot {
+            return Ok(self.has_rows(dataset, schema).await?.then(|| Cursor::new(SNAPSHOT)));
+        }
         let Some(value) = self.newest(dataset).await? else {
             // Rows without any stamp are rows all the same: their position is the beginning of time.
-            let unstamped = matches!(dataset.track, Track::Timestamp { .. }) && self.has_rows(dataset).await?;
+            let unstamped = matches!(dataset.track, Track::Timestamp { .. }) && self.has_rows(dataset, schema).await?;
             return Ok(unstamped.then(|| Cursor::new(Stamp::beginning().to_string())));
         };
         Ok(Some(match &dataset.track {
             Track::Revision { .. } => Cursor::new(revision_of(dataset, &value)?.to_string()),
             Track::Timestamp { .. } => Cursor::new(stamp_of(dataset, &value)?.to_string()),
+            Track::Snapshot => Cursor::new(SNAPSHOT),
         }))
     }
 
@@ -210,18 +222,36 @@ impl Source for KineticSource {
             .boxed()
     }
 
+    fn fetch<'a>(
+        &'a self,
+        dataset: &'a DatasetSpec,
+        schema: Arc<Schema>,
+        keys: Batch,
+    ) -> BoxStream<'a, Result<Batch, SourceError>> {
+        match self.query(dataset) {
+            Ok(query) => lookup::rows(query, schema, keys),
+            Err(error) => stream::iter([Err(error)]).boxed(),
+        }
+    }
+
     fn is_after(&self, dataset: &DatasetSpec, later: &Cursor, earlier: &Cursor) -> Result<bool, SourceError> {
         match &dataset.track {
             Track::Revision { .. } => Ok(revision(later)? > revision(earlier)?),
             Track::Timestamp { .. } => {
                 Ok(Stamp::parse(dataset, later.as_str())? > Stamp::parse(dataset, earlier.as_str())?)
             }
+            Track::Snapshot => Ok(false),
         }
     }
 
     fn company(&self) -> &str {
         self.client.company()
     }
+}
+
+/// The column that tells of changes; asked for only where there is one.
+fn tracked(spec: &DatasetSpec) -> Result<&str, SourceError> {
+    spec.track.column().ok_or_else(|| SourceError::new(SourceErrorKind::Other, "a snapshot has no tracked column"))
 }
 
 /// The value of a column in the first row of a query.
@@ -245,7 +275,7 @@ fn revision_of(spec: &DatasetSpec, value: &Value) -> Result<i64, SourceError> {
     // Some versions write 64-bit numbers as text.
     let number = value.as_i64().or_else(|| value.as_str().and_then(|text| text.parse().ok()));
     number.ok_or_else(|| {
-        let message = format!("{} is no whole number of 64 bits", spec.track.column());
+        let message = format!("{} is no whole number of 64 bits", spec.track.column().unwrap_or_default());
         SourceError::new(SourceErrorKind::Config, message)
             .with_hint("track the dataset by its row version (SysRevID), or by a stamp: track = { timestamp = \"…\" }")
     })

@@ -61,6 +61,10 @@ pub(super) fn resolve(spec: &DatasetSpec, metadata: &Metadata, set: &str) -> Res
             let version = entity.property("SysRevID").filter(|property| property.edm_type == EdmType::Int64);
             (version.map(|_| hidden("SysRevID", ColumnType::Int64)), Some(hidden(column, ColumnType::Text)))
         }
+        Track::Snapshot => {
+            let version = entity.property("SysRevID").filter(|property| property.edm_type == EdmType::Int64);
+            (version.map(|_| hidden("SysRevID", ColumnType::Int64)), None)
+        }
     };
     let row_id = ["SysRowID", "RowIdent"].into_iter().find(|name| entity.property(name).is_some());
     let row_id = row_id.map(|name| hidden(name, ColumnType::Text));
@@ -152,10 +156,10 @@ fn moment(spec: &DatasetSpec, name: &str) -> ColumnType {
     }
 }
 
-/// Pages of a dataset that is tracked by a stamp are divided by the key; SQL Server orders guids in a way of its own, and not every
+/// Pages of a dataset that is tracked by a stamp or by snapshots are divided by the key; SQL Server orders guids in a way of its own, and not every
 /// server compares them.
 fn check_keys(spec: &DatasetSpec, entity: &EntityType, keys: &[String]) -> Result<(), SourceError> {
-    if !matches!(spec.track, Track::Timestamp { .. }) {
+    if matches!(spec.track, Track::Revision { .. }) {
         return Ok(());
     }
     let guid = |name: &&String| entity.property(name).is_some_and(|property| property.edm_type == EdmType::Guid);

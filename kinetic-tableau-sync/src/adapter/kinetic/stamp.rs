@@ -40,7 +40,7 @@ impl Stamp {
     /// Reads what the server wrote.
     pub(super) fn parse(spec: &DatasetSpec, text: &str) -> Result<Self, SourceError> {
         Self::read(text).ok_or_else(|| {
-            let message = format!("{} holds no date", spec.track.column());
+            let message = format!("{} holds no date", spec.track.column().unwrap_or_default());
             SourceError::new(SourceErrorKind::Config, message).with_hint(
                 "track the dataset by another column; if the way of tracking was changed, give it a new name",
             )

@@ -48,8 +48,17 @@ impl Rank {
         Ok(Self { name: name.to_owned(), at, kind })
     }
 
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its place in the schema.
+    pub(super) fn at(&self) -> usize {
+        self.at
+    }
+
     /// The value of a row as a literal.
-    fn literal(&self, column: &ColumnData, row: usize) -> Option<Literal> {
+    pub(super) fn literal(&self, column: &ColumnData, row: usize) -> Option<Literal> {
         match self.kind {
             RankKind::Integer => column.i64_at(row).map(Literal::integer),
             RankKind::Text => column.text_at(row).map(Literal::string),
@@ -82,6 +91,45 @@ fn bool_at(column: &ColumnData, row: usize) -> Option<bool> {
     }
 }
 
+/// Asks for pages and decodes them.
+#[derive(Debug)]
+pub(super) struct Pages {
+    decoder: PageDecoder,
+}
+
+impl Pages {
+    pub(super) fn new(schema: Arc<Schema>) -> Self {
+        Self { decoder: PageDecoder::new(schema) }
+    }
+
+    /// The rows of a query, asked for again when they arrived damaged.
+    pub(super) async fn decoded(&mut self, query: &Query) -> Result<Batch, SourceError> {
+        let mut attempt = 1;
+        loop {
+            let body = query.bytes().await.map_err(failed)?;
+            let error = match self.decoder.decode(&body) {
+                Ok(page) => return Ok(page.batch),
+                Err(error) => error,
+            };
+            if error.is_damage() && attempt < ATTEMPTS {
+                attempt += 1;
+                continue;
+            }
+            let (kind, hint) = if error.is_damage() {
+                let hint = "the page arrived damaged again and again; check what stands between here and Kinetic";
+                (SourceErrorKind::Unavailable, Some(hint.to_owned()))
+            } else {
+                (SourceErrorKind::Decode, error.hint())
+            };
+            let failure = SourceError::new(kind, format!("Kinetic: {error}")).with_cause(error);
+            return Err(match hint {
+                Some(hint) => failure.with_hint(hint),
+                None => failure,
+            });
+        }
+    }
+}
+
 /// A read of all rows that meet a bound, in a total order.
 #[derive(Debug)]
 pub(super) struct Walk {
@@ -89,7 +137,7 @@ pub(super) struct Walk {
     query: Query,
     /// The same without the order.
     unordered: Query,
-    decoder: PageDecoder,
+    pages: Pages,
     ranks: Vec<Rank>,
     bound: Option<Filter>,
     /// Values of the last row, in the order of the ranks.
@@ -119,7 +167,7 @@ impl Walk {
         Self {
             query,
             unordered,
-            decoder: PageDecoder::new(schema),
+            pages: Pages::new(schema),
             ranks,
             bound,
             last: after,
@@ -143,7 +191,8 @@ impl Walk {
         stream::try_unfold(self, async |mut walk| Ok(walk.next().await?.map(|batch| (batch, walk))))
     }
 
-    async fn next(&mut self) -> Result<Option<Batch>, SourceError> {
+    /// The next page; none at the end.
+    pub(super) async fn next(&mut self) -> Result<Option<Batch>, SourceError> {
         if self.ended {
             return Ok(None);
         }
@@ -192,7 +241,7 @@ impl Walk {
             .ranks
             .iter()
             .fold(self.unordered.clone().top(1), |query, rank| query.order_by(rank.name.as_str(), Order::Descending));
-        let batch = self.decoded(&descending).await?;
+        let batch = self.pages.decoded(&descending).await?;
         if batch.rows() == 0 {
             return Ok(false);
         }
@@ -220,34 +269,7 @@ impl Walk {
         if let Some(last) = &self.last {
             query = query.and_filter(behind(&self.ranks, last));
         }
-        self.decoded(&query).await
-    }
-
-    /// The rows of a query, asked for again when they arrived damaged.
-    async fn decoded(&mut self, query: &Query) -> Result<Batch, SourceError> {
-        let mut attempt = 1;
-        loop {
-            let body = query.bytes().await.map_err(failed)?;
-            let error = match self.decoder.decode(&body) {
-                Ok(page) => return Ok(page.batch),
-                Err(error) => error,
-            };
-            if error.is_damage() && attempt < ATTEMPTS {
-                attempt += 1;
-                continue;
-            }
-            let (kind, hint) = if error.is_damage() {
-                let hint = "the page arrived damaged again and again; check what stands between here and Kinetic";
-                (SourceErrorKind::Unavailable, Some(hint.to_owned()))
-            } else {
-                (SourceErrorKind::Decode, error.hint())
-            };
-            let failure = SourceError::new(kind, format!("Kinetic: {error}")).with_cause(error);
-            return Err(match hint {
-                Some(hint) => failure.with_hint(hint),
-                None => failure,
-            });
-        }
+        self.pages.decoded(&query).await
     }
 
     /// Rows must follow each other strictly in the order that was asked for: otherwise the next page would begin at the wrong place,
@@ -376,7 +398,7 @@ mod tests {
     fn accepts(kinds: &[(ColumnType, RankKind)], pages: &[&str]) -> bool {
         let mut walk = walk(kinds);
         pages.iter().all(|page| {
-            let batch = walk.decoder.decode(format!("{{\"value\":[{page}]}}").as_bytes()).unwrap().batch;
+            let batch = walk.pages.decoder.decode(format!("{{\"value\":[{page}]}}").as_bytes()).unwrap().batch;
             let fine = walk.check_order(&batch).is_ok();
             walk.before = Some(batch);
             fine

@@ -16,8 +16,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tableau_rest::{
     Action, Client, Condition, Datasource, DatasourceId, Delivery, ErrorKind, FileSource, JobHandle, JobOutcome,
-    ProjectId, PublishRequest, Published, Refresh, UPDATE_DATA_LIMIT, UnknownReason, UpdateData, WaitPolicy, source,
-    target,
+    ProjectId, PublishRequest, Published, Refresh, Table, UPDATE_DATA_LIMIT, UnknownReason, UpdateData, WaitPolicy,
+    source, target,
 };
 use tokio::sync::Mutex;
 
@@ -28,7 +28,7 @@ use crate::destination::{
     Destination, DestinationError, DestinationErrorKind, Load, LoadKind, LoadPlan, Receipt, RefreshOutcome,
     RefreshReport, Staged, TargetState,
 };
-use crate::hyper::{Engine, EngineLocation, ExtractWriter};
+use crate::hyper::{DELETES, Engine, EngineLocation, ExtractWriter};
 use crate::model::{RefreshTarget, Target};
 
 /// How long an update waits for another one of the same datasource (409094) before it gives way.
@@ -159,7 +159,15 @@ impl TableauDestination {
             return Err(refused("a delta needs a datasource that is there"));
         };
         let keys = plan.schema.key_columns().map(|column| Condition::eq(target(&column.name), source(&column.name)));
-        let update = UpdateData::new(plan.request_id.as_str()).action(Action::upsert(Condition::and(keys)));
+        let same = Condition::and(keys);
+        // All actions of a request happen together or not at all.
+        let mut update = UpdateData::new(plan.request_id.as_str());
+        if staged.deletes > 0 {
+            update = update.action(Action::delete(same.clone()).source_table(Table::in_schema("Extract", DELETES)));
+        }
+        if staged.rows > 0 {
+            update = update.action(Action::upsert(same));
+        }
         let mut waited = Duration::ZERO;
         let job = loop {
             let file = FileSource::path(&staged.path);
@@ -335,6 +343,10 @@ impl Load for ExtractLoad {
 
     async fn upsert(&mut self, batch: &Batch) -> Result<u64, DestinationError> {
         self.writer.upsert(batch).await.map_err(engine_failed)
+    }
+
+    async fn delete(&mut self, keys: &Batch) -> Result<(), DestinationError> {
+        self.writer.delete(keys).await.map_err(engine_failed)
     }
 
     async fn seal(self: Box<Self>) -> Result<Staged, DestinationError> {

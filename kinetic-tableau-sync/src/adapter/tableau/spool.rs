@@ -116,6 +116,7 @@ mod tests {
         let staged = Staged {
             path: path.clone(),
             rows: 1,
+            deletes: 0,
             bytes: 3,
             sha256: "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad".to_owned(),
         };

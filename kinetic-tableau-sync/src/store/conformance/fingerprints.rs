@@ -1,14 +1,23 @@
 //! Fingerprints.
 #![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a suite for tests: a broken promise is a panic")]
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::model::{DatasetId, RunId};
-use crate::store::{Fingerprint, FingerprintStore, Seen};
+use crate::store::{Fingerprint, FingerprintStore, Layer, Prints, Seen, Slice};
 
 fn print(key: u128, version: i64) -> Fingerprint {
-    Fingerprint { key, version, row: key * 1_000 + u128::from(version.unsigned_abs()) }
+    Fingerprint { key, version, row: (key % 1_000_000) * 1_000 + u128::from(version.unsigned_abs()) }
+}
+
+/// With keys that tell their number.
+fn prints(entries: impl IntoIterator<Item = Fingerprint>) -> Prints {
+    let mut prints = Prints::default();
+    for entry in entries {
+        prints.push(entry, &format!("[{}]", entry.key)).unwrap();
+    }
+    prints
 }
 
 fn keys(keys: impl IntoIterator<Item = u128>) -> HashMap<u128, Option<Seen>> {
@@ -33,8 +42,8 @@ pub async fn fingerprint_store<S: FingerprintStore>(make: impl Fn() -> Arc<S>) {
     let store = make();
     let store = &*store;
 
-    store.append(&one, 1, &first, vec![print(1, 10), print(2, 10)]).await.unwrap();
-    store.append(&one, 1, &first, vec![print(2, 20)]).await.unwrap();
+    store.append(&one, 1, &first, prints([print(1, 10), print(2, 10)])).await.unwrap();
+    store.append(&one, 1, &first, prints([print(2, 20)])).await.unwrap();
     assert_eq!(landed(store, &one, 1, 3).await, [None, None, None], "staged entries do not count as landed");
     assert_eq!(
         staged(store, &one, &first, 3).await,
@@ -50,16 +59,16 @@ pub async fn fingerprint_store<S: FingerprintStore>(make: impl Fn() -> Arc<S>) {
     assert_eq!(staged(store, &one, &first, 3).await, [None, None, None], "and are not staged any more");
     assert_eq!(landed(store, &other, 1, 3).await, [None, None, None], "other datasets know nothing of it");
 
-    store.append(&other, 1, &first, vec![print(3, 5)]).await.unwrap();
+    store.append(&other, 1, &first, prints([print(3, 5)])).await.unwrap();
     store.promote(&other, 1, &first).await.unwrap();
-    store.append(&one, 1, &second, vec![print(1, 30)]).await.unwrap();
-    store.append(&one, 1, &third, vec![print(3, 30)]).await.unwrap();
+    store.append(&one, 1, &second, prints([print(1, 30)])).await.unwrap();
+    store.append(&one, 1, &third, prints([print(3, 30)])).await.unwrap();
     store.discard_staged(&one, Some(&second)).await.unwrap();
     assert_eq!(staged(store, &one, &third, 3).await, [None, None, None], "what is discarded is gone");
     store.promote(&one, 1, &second).await.unwrap();
     assert_eq!(landed(store, &one, 1, 3).await, [Some(30), Some(20), None], "what is kept lands");
 
-    store.append(&one, 2, &third, vec![print(7, 1)]).await.unwrap();
+    store.append(&one, 2, &third, prints([print(7, 1)])).await.unwrap();
     assert_eq!(landed(store, &one, 1, 2).await, [Some(30), Some(20)], "a new generation does not touch the old one");
     store.promote(&one, 2, &third).await.unwrap();
     assert_eq!(landed(store, &one, 1, 2).await, [None, None], "until it counts");
@@ -68,7 +77,43 @@ pub async fn fingerprint_store<S: FingerprintStore>(make: impl Fn() -> Arc<S>) {
     store.discard_staged(&one, None).await.unwrap();
     assert_eq!(landed(store, &one, 2, 7).await.last(), Some(&Some(1)), "discarding leaves what has landed");
     let extreme = Fingerprint { key: u128::MAX, version: i64::MIN, row: u128::MAX };
-    store.append(&one, 2, &first, vec![extreme]).await.unwrap();
+    store.append(&one, 2, &first, prints([extreme])).await.unwrap();
     let found = store.lookup_staged(&one, &first, keys([u128::MAX])).await.unwrap();
     assert_eq!(found.get(&u128::MAX), Some(&Some(Seen { version: i64::MIN, row: u128::MAX })), "all bits are kept");
+
+    slices_and_texts(store).await;
+}
+
+/// What a comparison of everything needs.
+async fn slices_and_texts<S: FingerprintStore>(store: &S) {
+    let (set, run): (DatasetId, RunId) = ("slices".into(), RunId::new("4"));
+    let spread = |nth: u128| print(nth << 120, 1);
+    store.append(&set, 1, &run, prints((1..200).map(spread))).await.unwrap();
+    assert!(store.slice(&set, Layer::Landed(1), Slice::WHOLE).await.unwrap().is_empty());
+    assert_eq!(store.slice(&set, Layer::Staged(&run), Slice::WHOLE).await.unwrap().len(), 199);
+    store.promote(&set, 1, &run).await.unwrap();
+    let mut found = HashMap::new();
+    for nth in 0..3 {
+        let slice = store.slice(&set, Layer::Landed(1), Slice { nth, of: 3 }).await.unwrap();
+        assert!(!slice.is_empty() && slice.len() < 199, "a slice is a part");
+        found.extend(slice);
+    }
+    assert_eq!(found.len(), 199, "and all slices are the whole");
+    assert!(store.slice(&set, Layer::Landed(2), Slice::WHOLE).await.unwrap().is_empty(), "of one generation");
+
+    let deleted = Fingerprint::gone(7 << 120, 2);
+    store.append(&set, 1, &run, prints([deleted])).await.unwrap();
+    store.promote(&set, 1, &run).await.unwrap();
+    assert_eq!(
+        store.slice(&set, Layer::Landed(1), Slice::WHOLE).await.unwrap().len(),
+        198,
+        "a deleted key is not known"
+    );
+    let found = store.lookup(&set, 1, keys([7 << 120, 8 << 120])).await.unwrap();
+    assert_eq!(found.get(&(7 << 120)), Some(&None));
+    assert_eq!(found.get(&(8 << 120)), Some(&Some(Seen { version: 1, row: spread(8).row })));
+    let wanted = HashSet::from([8 << 120, 9 << 120, 1]);
+    let texts = store.key_texts(&set, Layer::Landed(1), &wanted).await.unwrap();
+    let expected = [8_u128 << 120, 9 << 120].map(|key| (key, format!("[{key}]")));
+    assert_eq!(texts, HashMap::from(expected), "keys are found by their hashes");
 }

@@ -10,7 +10,7 @@ mod locking;
 mod schema;
 mod trail;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -21,7 +21,8 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Transaction, Trans
 
 use self::locking::ProcessLock;
 use super::{
-    Fingerprint, FingerprintStore, Lease, Seen, StateError, StateErrorKind, StateStore, Versioned, lease_ends, packed,
+    FingerprintStore, Layer, Lease, Prints, Seen, Slice, StateError, StateErrorKind, StateStore, Versioned, lease_ends,
+    packed,
 };
 use crate::checkpoint::Checkpoint;
 use crate::clock::{Clock, SystemClock};
@@ -310,22 +311,53 @@ impl StateStore for SqliteStore {
     }
 }
 
-/// Goes through packed fingerprints in the order in which they were written.
-fn probe(
+/// A [`Layer`] as the tables know it.
+struct Of {
+    condition: &'static str,
+    value: rusqlite::types::Value,
+}
+
+impl Of {
+    fn new(layer: Layer<'_>) -> Result<Self, StateError> {
+        Ok(match layer {
+            Layer::Landed(generation) => {
+                Self { condition: "live = 1 AND generation = ?2", value: signed(generation)?.into() }
+            }
+            Layer::Staged(run) => Self { condition: "live = 0 AND run = ?2", value: run.as_str().to_owned().into() },
+        })
+    }
+}
+
+fn blob<'a>(row: &'a rusqlite::Row<'_>, at: usize) -> Result<&'a [u8], StateError> {
+    row.get_ref(at).map_err(storage)?.as_blob().map_err(|_| super::damaged_fingerprints())
+}
+
+/// Goes through packed fingerprints in the order in which they were written; `look` says whether a block is whole.
+fn each_block(
     connection: &Connection,
-    condition: &str,
-    parameters: &[&dyn rusqlite::ToSql],
-    mut keys: HashMap<u128, Option<Seen>>,
-) -> Result<HashMap<u128, Option<Seen>>, StateError> {
-    let query = format!("SELECT entries FROM fingerprint WHERE dataset = ?1 AND {condition} ORDER BY id");
+    columns: &str,
+    dataset: &DatasetId,
+    layer: &Of,
+    mut look: impl FnMut(&rusqlite::Row<'_>) -> Result<bool, StateError>,
+) -> Result<(), StateError> {
+    let query = format!("SELECT {columns} FROM fingerprint WHERE dataset = ?1 AND {} ORDER BY id", layer.condition);
     let mut query = connection.prepare_cached(&query).map_err(storage)?;
-    let mut rows = query.query(parameters).map_err(storage)?;
+    let mut rows = query.query(params![dataset.as_str(), layer.value]).map_err(storage)?;
     while let Some(row) = rows.next().map_err(storage)? {
-        let bytes = row.get_ref(0).map_err(storage)?.as_blob().map_err(|_| super::damaged_fingerprints())?;
-        if !packed::probe(bytes, &mut keys) {
+        if !look(row)? {
             return Err(super::damaged_fingerprints());
         }
     }
+    Ok(())
+}
+
+fn probe(
+    connection: &Connection,
+    dataset: &DatasetId,
+    layer: &Of,
+    mut keys: HashMap<u128, Option<Seen>>,
+) -> Result<HashMap<u128, Option<Seen>>, StateError> {
+    each_block(connection, "entries", dataset, layer, |row| Ok(packed::probe(blob(row, 0)?, &mut keys)))?;
     Ok(keys)
 }
 
@@ -336,17 +368,18 @@ impl FingerprintStore for SqliteStore {
         dataset: &DatasetId,
         generation: u64,
         run: &RunId,
-        entries: Vec<Fingerprint>,
+        prints: Prints,
     ) -> Result<(), StateError> {
         let (dataset, run) = (dataset.clone(), run.clone());
         self.blocking(move |_, connection| {
             connection
                 .prepare_cached(
-                    "INSERT INTO fingerprint (dataset, generation, run, live, entries) VALUES (?1, ?2, ?3, 0, ?4)",
+                    "INSERT INTO fingerprint (dataset, generation, run, live, entries, keys) VALUES (?1, ?2, ?3, 0, ?4, ?5)",
                 )
                 .and_then(|mut insert| {
                     let generation = i64::try_from(generation).unwrap_or(i64::MAX);
-                    insert.execute(params![dataset.as_str(), generation, run.as_str(), packed::pack(&entries)])
+                    let (entries, keys) = (packed::pack(&prints.entries), packed::pack_keys(&prints.keys));
+                    insert.execute(params![dataset.as_str(), generation, run.as_str(), entries, keys])
                 })
                 .map_err(storage)?;
             Ok(())
@@ -360,12 +393,8 @@ impl FingerprintStore for SqliteStore {
         generation: u64,
         keys: HashMap<u128, Option<Seen>>,
     ) -> Result<HashMap<u128, Option<Seen>>, StateError> {
-        let dataset = dataset.clone();
-        self.blocking(move |_, connection| {
-            let generation = signed(generation)?;
-            probe(connection, "generation = ?2 AND live = 1", params![dataset.as_str(), generation], keys)
-        })
-        .await
+        let (dataset, layer) = (dataset.clone(), Of::new(Layer::Landed(generation))?);
+        self.blocking(move |_, connection| probe(connection, &dataset, &layer, keys)).await
     }
 
     async fn lookup_staged(
@@ -374,9 +403,40 @@ impl FingerprintStore for SqliteStore {
         run: &RunId,
         keys: HashMap<u128, Option<Seen>>,
     ) -> Result<HashMap<u128, Option<Seen>>, StateError> {
-        let (dataset, run) = (dataset.clone(), run.clone());
+        let (dataset, layer) = (dataset.clone(), Of::new(Layer::Staged(run))?);
+        self.blocking(move |_, connection| probe(connection, &dataset, &layer, keys)).await
+    }
+
+    async fn slice(
+        &self,
+        dataset: &DatasetId,
+        layer: Layer<'_>,
+        slice: Slice,
+    ) -> Result<HashMap<u128, Seen>, StateError> {
+        let (dataset, layer) = (dataset.clone(), Of::new(layer)?);
         self.blocking(move |_, connection| {
-            probe(connection, "run = ?2 AND live = 0", params![dataset.as_str(), run.as_str()], keys)
+            let mut found = HashMap::new();
+            each_block(connection, "entries", &dataset, &layer, |row| {
+                Ok(packed::gather(blob(row, 0)?, slice, &mut found))
+            })?;
+            Ok(found)
+        })
+        .await
+    }
+
+    async fn key_texts(
+        &self,
+        dataset: &DatasetId,
+        layer: Layer<'_>,
+        wanted: &HashSet<u128>,
+    ) -> Result<HashMap<u128, String>, StateError> {
+        let (dataset, layer, wanted) = (dataset.clone(), Of::new(layer)?, wanted.clone());
+        self.blocking(move |_, connection| {
+            let mut found = HashMap::new();
+            each_block(connection, "entries, keys", &dataset, &layer, |row| {
+                Ok(packed::texts(blob(row, 0)?, blob(row, 1)?, &wanted, &mut found))
+            })?;
+            Ok(found)
         })
         .await
     }

@@ -10,7 +10,7 @@ use super::{StateError, StateErrorKind, storage, writing};
 const APPLICATION: i32 = 0x4b54_5353;
 
 /// The steps from an empty file to the newest form; `user_version` counts those that were made.
-const STEPS: [&str; 1] = ["
+const STEPS: [&str; 2] = ["
     CREATE TABLE checkpoint (
         dataset TEXT PRIMARY KEY,
         version INTEGER NOT NULL,
@@ -40,6 +40,11 @@ const STEPS: [&str; 1] = ["
         hash BLOB NOT NULL
     ) STRICT;
     CREATE INDEX audit_by_run ON audit (dataset, run);
+", "
+    -- Fingerprints from before there were keys beside them belong to no generation: a full load follows.
+    ALTER TABLE fingerprint ADD COLUMN keys BLOB NOT NULL DEFAULT x'';
+    UPDATE checkpoint SET body = json_set(body, '$.landed', json('null'), '$.intent', json('null')), version = version + 1;
+    DELETE FROM fingerprint;
 "];
 
 /// Brings a file to the newest form.
