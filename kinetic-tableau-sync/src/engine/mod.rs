@@ -134,7 +134,8 @@ impl Syncer {
         let result = tokio::select! {
             // In this order, so that the same events always have the same course.
             biased;
-            result = cycle::run(&self.parts, dataset, &lease, goal) => result,
+            // Boxed, since it is large and callers carry it in theirs.
+            result = Box::pin(cycle::run(&self.parts, dataset, &lease, goal)) => result,
             error = self.keep(&lease) => Err(SyncError::new(&dataset.id, None, Stage::Lease, error)),
         };
         // A lease that cannot be given back lapses by itself.
