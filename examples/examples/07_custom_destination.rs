@@ -33,7 +33,7 @@ impl InMemory {
 impl Destination for InMemory {
     async fn inspect(&self, _: &Target) -> Outcome<TargetState> {
         let id = "map".to_owned();
-        Ok(if self.lock().0.is_some() { TargetState::Present { id } } else { TargetState::Absent })
+        Ok(if self.lock().0.is_some() { TargetState::Present { id, version: None } } else { TargetState::Absent })
     }
 
     async fn begin(&self, plan: &LoadPlan) -> Outcome<Box<dyn Load>> {
@@ -62,7 +62,14 @@ impl Destination for InMemory {
             }
         }
         let (target_id, request_id) = ("map".to_owned(), plan.request_id.clone());
-        Ok(Receipt { target_id, request_id, job_id: None, rows: staged.rows, landed_at: chrono::Utc::now() })
+        Ok(Receipt {
+            target_id,
+            target_version: None,
+            request_id,
+            job_id: None,
+            rows: staged.rows,
+            landed_at: chrono::Utc::now(),
+        })
     }
 
     async fn refresh(&self, target: &RefreshTarget) -> Outcome<RefreshReport> {

@@ -57,6 +57,9 @@ pub struct Landed {
     /// [`DatasetSpec::selection`](crate::DatasetSpec::selection) of what lies there.
     #[serde(default)]
     pub selection: String,
+    /// What the last landing left of [`TargetState::Present::version`](crate::TargetState::Present::version).
+    #[serde(default)]
+    pub version: Option<String>,
     /// Rows there.
     pub rows: u64,
 }

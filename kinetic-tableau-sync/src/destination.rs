@@ -67,6 +67,9 @@ pub struct Receipt {
     pub request_id: String,
     /// The destination's job, where there was one.
     pub job_id: Option<String>,
+    /// As in [`TargetState::Present`]: what this landing has left.
+    #[serde(default)]
+    pub target_version: Option<String>,
     /// Rows delivered.
     pub rows: u64,
     /// When the destination confirmed it.
@@ -118,6 +121,9 @@ pub enum TargetState {
     Present {
         /// The destination's own id.
         id: String,
+        /// What changes whenever somebody writes to it, where the destination can tell. When it is not as the last landing left it,
+        /// the target is loaded anew.
+        version: Option<String>,
     },
     /// It is there, but is not of the form that takes deltas; a full load replaces it.
     Foreign {

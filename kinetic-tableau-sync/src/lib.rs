@@ -13,6 +13,10 @@ mod engine;
 #[cfg(feature = "hyper")]
 pub mod hyper;
 mod model;
+#[cfg(feature = "test-util")]
+pub mod remedy;
+#[cfg(not(feature = "test-util"))]
+mod remedy;
 mod schedule;
 mod source;
 pub mod store;

@@ -9,6 +9,10 @@ mod e2e;
 #[cfg(test)]
 mod kinetic_sim;
 #[cfg(test)]
+mod model;
+#[cfg(test)]
+mod model_seeds;
+#[cfg(test)]
 mod odata;
 #[cfg(test)]
 mod python;

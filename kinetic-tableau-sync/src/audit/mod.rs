@@ -32,7 +32,8 @@ pub enum AuditEvent {
         /// Where it lands.
         target: Target,
     },
-    /// A load has landed: its segments hold what Tableau now shows.
+    /// A load has landed: its segments hold what Tableau now shows. Where several processes share a store, a landing may be told
+    /// twice, if the first one was stopped just before it told; it is one landing all the same.
     Landed {
         /// The proof.
         receipt: Receipt,

@@ -10,6 +10,7 @@ use crate::audit::{AuditEntry, AuditEvent};
 use crate::checkpoint::{Checkpoint, Counts, Findings, Intent, Reconciled, RunSummary};
 use crate::destination::{LoadKind, RefreshReport, TargetState};
 use crate::model::{Cursor, DatasetSpec, RunId, Schema, Track};
+use crate::remedy::Remedy;
 use crate::store::Lease;
 
 /// One run of one dataset.
@@ -81,7 +82,7 @@ impl Cycle<'_> {
     async fn work(&mut self) -> Result<(), SyncError> {
         self.resume().await?;
         // What crashed runs staged beyond the intent counts for nothing.
-        let discarded = self.parts.fingerprints.discard_staged(&self.spec.id, None).await;
+        let discarded = self.parts.fingerprints.discard_staged(self.lease, None).await;
         discarded.map_err(|error| self.error(Stage::State, error))?;
 
         let mut plan = self.plan().await?;
@@ -95,6 +96,11 @@ impl Cycle<'_> {
                 target: self.spec.target.clone(),
             };
             self.audit(started).await?;
+            let cursor = self.checkpoint.cursor.clone();
+            if !self.parts.remedies.has(Remedy::CheckpointLast) {
+                self.checkpoint.cursor.clone_from(&plan.head);
+                self.save().await?;
+            }
             let work = Work {
                 parts: self.parts,
                 spec: self.spec,
@@ -108,9 +114,9 @@ impl Cycle<'_> {
             let (filled, findings) = match plan.kind {
                 LoadKind::Full => (work.full(plan.head.clone()).await?, None),
                 LoadKind::Delta if self.goal == Goal::Reconcile || self.spec.track == Track::Snapshot => {
-                    work.reconcile(self.checkpoint.cursor.clone(), plan.head.clone()).await?
+                    work.reconcile(cursor, plan.head.clone()).await?
                 }
-                LoadKind::Delta => (work.delta(self.checkpoint.cursor.clone(), plan.head.clone()).await?, None),
+                LoadKind::Delta => (work.delta(cursor, plan.head.clone()).await?, None),
             };
             self.findings = findings;
             match filled {
@@ -127,7 +133,7 @@ impl Cycle<'_> {
                 Filled::TooLarge { why } => {
                     // The records of the attempt stay in the trail as never landed, so the full load is a run of its own.
                     self.audit(AuditEvent::Failed { stage: Stage::Load.as_str().to_owned(), message: why }).await?;
-                    let discarded = self.parts.fingerprints.discard_staged(&self.spec.id, None).await;
+                    let discarded = self.parts.fingerprints.discard_staged(self.lease, None).await;
                     discarded.map_err(|error| self.error(Stage::State, error))?;
                     self.run = RunId::random();
                     plan.kind = LoadKind::Full;
@@ -154,8 +160,12 @@ impl Cycle<'_> {
         let target = self.parts.destination.inspect(&self.spec.target).await;
         let target = target.map_err(|error| self.error(Stage::Inspect, error))?;
         let head = self.parts.source.head(self.spec, &schema).await.map_err(|error| self.error(Stage::Read, error))?;
+        let known = self.checkpoint.landed.as_ref().and_then(|landed| landed.version.as_ref());
         let (takes_delta, target_id) = match target {
-            TargetState::Present { id } => (true, Some(id)),
+            TargetState::Present { id, version } => {
+                let touched = known.is_some() && version.is_some() && known != version.as_ref();
+                (!touched || !self.parts.remedies.has(Remedy::TargetCheck), Some(id))
+            }
             TargetState::Foreign { id } => (false, Some(id)),
             TargetState::Absent => (false, None),
         };
@@ -177,6 +187,9 @@ impl Cycle<'_> {
     /// Whether the source's head lies at or behind the checkpoint. Where it lies before it, the database was put back to an older
     /// state, and a delta would miss what was written since.
     fn continues_from_cursor(&self, head: Option<&Cursor>, landed_rows: u64) -> Result<bool, SyncError> {
+        if !self.parts.remedies.has(Remedy::RestoreCheck) && head.is_some() {
+            return Ok(true);
+        }
         match (&self.checkpoint.cursor, head) {
             // Nothing was there and nothing is there.
             (None, None) => Ok(landed_rows == 0),
@@ -250,7 +263,7 @@ impl Cycle<'_> {
 
     /// How many rows a full load must have, unless it is asked for: what has landed by the same selection, less what may go.
     fn must_keep(&self) -> u64 {
-        if self.goal == Goal::Anew {
+        if self.goal == Goal::Anew || !self.parts.remedies.has(Remedy::DeleteLimit) {
             return 0;
         }
         let rows = match &self.checkpoint.landed {

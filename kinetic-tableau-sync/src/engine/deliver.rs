@@ -10,6 +10,7 @@ use crate::checkpoint::{Intent, Landed};
 use crate::destination::{
     DestinationError, DestinationErrorKind, LoadKind, LoadPlan, Receipt, RefreshOutcome, RefreshReport,
 };
+use crate::remedy::Remedy;
 
 /// How often a publish whose outcome is unknown is asked again within one run.
 const PUBLISH_ATTEMPTS: u32 = 3;
@@ -21,10 +22,16 @@ impl Cycle<'_> {
         let receipt = if let Some(receipt) = intent.receipt.clone() {
             receipt
         } else {
-            self.checkpoint.intent = Some(intent.clone());
-            self.save().await?;
+            let remedies = self.parts.remedies;
+            if remedies.has(Remedy::IntentFirst) {
+                self.checkpoint.intent = Some(intent.clone());
+                self.save().await?;
+            }
             self.report(&ProgressEvent::Publishing);
-            let load = load.unwrap_or_else(|| plan_of(&intent, self.spec.id.clone()));
+            let mut load = load.unwrap_or_else(|| plan_of(&intent, self.spec.id.clone()));
+            if !remedies.has(Remedy::RequestId) {
+                load.request_id = crate::RunId::random().to_string();
+            }
             let receipt = match self.publish(&load, &intent).await {
                 Ok(receipt) => receipt,
                 Err(error) => return Err(self.not_published(&intent, error).await),
@@ -81,7 +88,7 @@ impl Cycle<'_> {
             })
             .await?;
         }
-        let promoted = self.parts.fingerprints.promote(&self.spec.id, intent.generation, &intent.run).await;
+        let promoted = self.parts.fingerprints.promote(self.lease, intent.generation, &intent.run).await;
         promoted.map_err(|error| self.error(Stage::State, error))?;
         self.checkpoint.cursor = intent.through;
         if intent.kind == LoadKind::Full {
@@ -92,6 +99,7 @@ impl Cycle<'_> {
         self.checkpoint.landed = Some(Landed {
             signature: intent.schema.signature(),
             selection: intent.selection,
+            version: receipt.target_version,
             target: intent.target,
             target_id: receipt.target_id,
             rows: intent.rows_after,

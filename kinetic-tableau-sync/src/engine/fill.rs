@@ -13,6 +13,7 @@ use crate::batch::{Batch, BatchFull};
 use crate::checkpoint::{Counts, Intent};
 use crate::destination::{DestinationErrorKind, Load, LoadKind, LoadPlan};
 use crate::model::{Cursor, DatasetSpec, RunId, Schema, Track};
+use crate::remedy::Remedy;
 use crate::source::Window;
 
 /// Rows that are compared with the fingerprints at once: each comparison streams over all of them.
@@ -70,6 +71,8 @@ pub(super) struct Filling<'a> {
     pub(super) counts: Counts,
     /// Rows at or before this position came late, if they are landed only now.
     pub(super) behind: Option<i64>,
+    /// Rows that contradict what has landed, as after a restore of the database.
+    pub(super) older: u64,
 }
 
 impl<'a> Work<'a> {
@@ -108,9 +111,9 @@ impl<'a> Work<'a> {
             if !later.map_err(|error| self.error(Stage::Read, error))? {
                 break;
             }
-            // Only a stamp can be given twice; a revision cannot.
-            let overlap = matches!(self.spec.track, Track::Timestamp { .. });
-            let window = Window { after: Some(through), overlap, through: now.clone() };
+            // With the overlap: what became visible late while the pages before were read lies behind them, and by the time this load has
+            // landed it may lie further back than the overlap of the next delta.
+            let window = Window { after: Some(through), overlap: true, through: now.clone() };
             self.sift_window(filling, window, None, u64::MAX).await?;
             through = now;
         }
@@ -167,6 +170,9 @@ impl<'a> Work<'a> {
             if chunk.rows() >= CHUNK || (ended && !chunk.is_empty()) {
                 self.sift_chunk(filling, &std::mem::take(&mut chunk), plan, |_, _, _| {}).await?;
                 self.report_read(filling);
+                if filling.older > 0 && plan.is_some() && self.parts.remedies.has(Remedy::RestoreCheck) {
+                    return Ok(Some(went_back(filling.older)));
+                }
                 if filling.journal.noted() > limit {
                     return Ok(Some(format!("more than {limit} rows changed; a full load follows")));
                 }
@@ -199,9 +205,9 @@ impl<'a> Work<'a> {
         };
         let mut fresh = Batch::empty(Arc::clone(self.schema));
         let mut replacing = Batch::empty(Arc::clone(self.schema));
-        let Filling { journal, counts, behind, .. } = filling;
+        let Filling { journal, counts, behind, older, .. } = filling;
         let mut late = 0;
-        let sifted = chunk.sift(&landed, &staged, counts, |batch, row, print, fate| {
+        let sifted = chunk.sift(&landed, &staged, counts, older, |batch, row, print, fate| {
             late += u64::from(behind.is_some_and(|behind| print.version <= behind));
             let (action, into) = match fate {
                 Fate::Insert => (Action::Insert, &mut fresh),
@@ -340,6 +346,7 @@ impl<'a> Work<'a> {
             hasher: RowHasher::default(),
             counts: Counts::default(),
             behind: None,
+            older: 0,
         }
     }
 
@@ -369,6 +376,11 @@ impl<'a> Work<'a> {
     pub(super) fn error(&self, stage: Stage, cause: impl Into<Cause>) -> SyncError {
         SyncError::new(&self.spec.id, Some(self.run), stage, cause)
     }
+}
+
+/// Why a full load follows when rows contradict what has landed.
+pub(super) fn went_back(rows: u64) -> String {
+    format!("{rows} rows went back to older versions, as after a restore of the database; a full load follows")
 }
 
 /// Throws a load away because of an error, which is what counts.

@@ -32,6 +32,7 @@ use crate::checkpoint::RunSummary;
 use crate::clock::{Clock, SystemClock};
 use crate::destination::Destination;
 use crate::model::DatasetSpec;
+use crate::remedy::Remedies;
 use crate::source::Source;
 use crate::store::{FingerprintStore, Lease, StateStore};
 
@@ -66,6 +67,7 @@ struct Parts {
     progress: Arc<dyn Progress>,
     owner: String,
     delta_rows: u64,
+    remedies: Remedies,
 }
 
 impl Syncer {
@@ -85,6 +87,7 @@ impl Syncer {
                 progress: Arc::new(NoProgress),
                 owner: format!("process {}", std::process::id()),
                 delta_rows: 500_000,
+                remedies: Remedies::default(),
             },
         }
     }
@@ -204,6 +207,13 @@ impl SyncerBuilder {
     /// More changed rows than this become a full load; 500,000 by default. It bounds the memory of a run (about 100 bytes a row).
     pub fn delta_rows(mut self, rows: u64) -> Self {
         self.parts.delta_rows = rows;
+        self
+    }
+
+    /// Leaves a remedy out, to show that it is needed.
+    #[cfg(feature = "test-util")]
+    pub fn without(mut self, remedy: crate::remedy::Remedy) -> Self {
+        self.parts.remedies = Remedies::without(remedy);
         self
     }
 

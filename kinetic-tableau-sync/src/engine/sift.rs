@@ -50,12 +50,15 @@ impl Chunk {
     /// Decides on every row, in the order in which they were read, and counts. Calls `land` for the rows that land; of several
     /// versions of one key in the chunk only the newest lands, and of equally new ones the last.
     ///
+    /// Adds to `older_rows` how many rows contradict what has landed: their version is older, or the same with another content.
+    ///
     /// `landed` is what earlier runs have landed, `staged` what this run has staged; both answer [`Chunk::keys`].
     pub(super) fn sift<E>(
         &self,
         landed: &HashMap<u128, Option<Seen>>,
         staged: &HashMap<u128, Option<Seen>>,
         counts: &mut Counts,
+        older_rows: &mut u64,
         mut land: impl FnMut(&Batch, usize, Fingerprint, Fate) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut newest: HashMap<u128, (usize, i64)> = HashMap::with_capacity(self.rows.len());
@@ -79,6 +82,8 @@ impl Chunk {
                     Fate::Replace
                 }
                 (None, Some(seen)) if print.row != seen.row && print.version >= seen.version => {
+                    // One version of a row has one content, unless the database was put back and went on from there.
+                    *older_rows += u64::from(print.version == seen.version && print.version != 0);
                     counts.updated += 1;
                     Fate::Update
                 }
@@ -87,6 +92,8 @@ impl Chunk {
                     Fate::Insert
                 }
                 (Some(seen), _) | (None, Some(seen)) => {
+                    let older = staged.get(&print.key).copied().flatten().is_none() && print.version < seen.version;
+                    *older_rows += u64::from(older);
                     if print.row == seen.row {
                         counts.unchanged += 1;
                     } else {

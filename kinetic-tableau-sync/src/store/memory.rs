@@ -64,6 +64,12 @@ impl MemoryStore {
         Self { inner: Arc::default(), clock }
     }
 
+    /// The fencing token of the newest lease, for tests that break into it.
+    #[cfg(feature = "test-util")]
+    pub fn newest_fence(&self, dataset: &DatasetId) -> Option<u64> {
+        self.inner().leases.get(dataset).map(|lease| lease.fence)
+    }
+
     fn inner(&self) -> MutexGuard<'_, Inner> {
         // Nothing panics while it holds the lock half way through a change.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
@@ -230,8 +236,12 @@ impl FingerprintStore for MemoryStore {
         if whole { Ok(found) } else { Err(super::damaged_fingerprints()) }
     }
 
-    async fn promote(&self, dataset: &DatasetId, generation: u64, run: &RunId) -> Result<(), StateError> {
+    async fn promote(&self, lease: &Lease, generation: u64, run: &RunId) -> Result<(), StateError> {
+        let dataset = &lease.dataset;
         let mut inner = self.inner();
+        if !inner.holds(lease) {
+            return Err(super::taken_over(lease));
+        }
         for prints in inner.fingerprints.iter_mut().filter(|prints| prints.dataset == *dataset && prints.run == *run) {
             prints.live = true;
         }
@@ -241,10 +251,13 @@ impl FingerprintStore for MemoryStore {
         Ok(())
     }
 
-    async fn discard_staged(&self, dataset: &DatasetId, keep: Option<&RunId>) -> Result<(), StateError> {
-        self.inner()
-            .fingerprints
-            .retain(|prints| prints.dataset != *dataset || prints.live || Some(&prints.run) == keep);
+    async fn discard_staged(&self, lease: &Lease, keep: Option<&RunId>) -> Result<(), StateError> {
+        let dataset = &lease.dataset;
+        let mut inner = self.inner();
+        if !inner.holds(lease) {
+            return Err(super::taken_over(lease));
+        }
+        inner.fingerprints.retain(|prints| prints.dataset != *dataset || prints.live || Some(&prints.run) == keep);
         Ok(())
     }
 }

@@ -237,14 +237,14 @@ pub trait FingerprintStore: std::fmt::Debug + Send + Sync + 'static {
     /// Makes the staged entries of a run count, and drops every other generation and every other staged run of the dataset. Harmless to repeat.
     ///
     /// # Errors
-    /// When the store cannot be written.
-    async fn promote(&self, dataset: &DatasetId, generation: u64, run: &RunId) -> Result<(), StateError>;
+    /// [`StateErrorKind::Leased`] when the lease was taken over: a process that was stopped for long must not undo the work of another.
+    async fn promote(&self, lease: &Lease, generation: u64, run: &RunId) -> Result<(), StateError>;
 
     /// Drops all staged entries of a dataset, but those of `keep`.
     ///
     /// # Errors
-    /// When the store cannot be written.
-    async fn discard_staged(&self, dataset: &DatasetId, keep: Option<&RunId>) -> Result<(), StateError>;
+    /// As [`promote`](FingerprintStore::promote).
+    async fn discard_staged(&self, lease: &Lease, keep: Option<&RunId>) -> Result<(), StateError>;
 }
 
 /// Why a state store refused.

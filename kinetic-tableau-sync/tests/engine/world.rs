@@ -354,7 +354,10 @@ impl Load for MemoryLoad {
 impl Destination for MemoryDestination {
     async fn inspect(&self, _: &Target) -> Result<TargetState, DestinationError> {
         let place = self.place.lock().unwrap();
-        Ok(place.datasource.as_ref().map_or(TargetState::Absent, |(id, _)| TargetState::Present { id: id.clone() }))
+        Ok(place
+            .datasource
+            .as_ref()
+            .map_or(TargetState::Absent, |(id, _)| TargetState::Present { id: id.clone(), version: None }))
     }
 
     async fn begin(&self, plan: &LoadPlan) -> Result<Box<dyn Load>, DestinationError> {
@@ -403,6 +406,7 @@ impl Destination for MemoryDestination {
             let target_id = place.datasource.as_ref().unwrap().0.clone();
             Ok::<_, DestinationError>(Receipt {
                 target_id,
+                target_version: None,
                 request_id: plan.request_id.clone(),
                 job_id: Some("job-1".to_owned()),
                 rows: staged.rows,
@@ -515,12 +519,12 @@ impl FingerprintStore for FaultyStore {
         self.inner.lookup_staged(dataset, run, keys).await
     }
 
-    async fn promote(&self, dataset: &DatasetId, generation: u64, run: &RunId) -> Result<(), StateError> {
-        effect!(self.fault, storage(), self.inner.promote(dataset, generation, run).await)
+    async fn promote(&self, lease: &Lease, generation: u64, run: &RunId) -> Result<(), StateError> {
+        effect!(self.fault, storage(), self.inner.promote(lease, generation, run).await)
     }
 
-    async fn discard_staged(&self, dataset: &DatasetId, keep: Option<&RunId>) -> Result<(), StateError> {
-        effect!(self.fault, storage(), self.inner.discard_staged(dataset, keep).await)
+    async fn discard_staged(&self, lease: &Lease, keep: Option<&RunId>) -> Result<(), StateError> {
+        effect!(self.fault, storage(), self.inner.discard_staged(lease, keep).await)
     }
 }
 

@@ -23,6 +23,8 @@ pub struct Database {
     revision: i64,
     now: NaiveDateTime,
     writes: u32,
+    /// The row version of the next write, where it was taken before.
+    forced: Option<i64>,
 }
 
 /// Why a write was refused.
@@ -39,7 +41,7 @@ impl Database {
         let tables: Vec<Table> = catalog::tables().into_iter().map(Table::new).collect();
         let sets = tables.iter().enumerate().map(|(at, table)| (table.definition.set.clone(), at)).collect();
         let now = NaiveDate::from_ymd_opt(2026, 11, 1).and_then(|day| day.and_hms_opt(8, 0, 0)).unwrap_or_default();
-        Self { tables, sets, revision: FIRST_REVISION, now, writes: 0 }
+        Self { tables, sets, revision: FIRST_REVISION, now, writes: 0, forced: None }
     }
 
     pub(crate) fn table(&self, set: &str) -> Option<&Table> {
@@ -65,6 +67,9 @@ impl Database {
     }
 
     fn next_revision(&mut self) -> i64 {
+        if let Some(forced) = self.forced.take() {
+            return forced;
+        }
         // Other tables write as well, so that there are gaps.
         self.revision += 1 + i64::from(self.revision % 5 == 0);
         self.revision
@@ -142,6 +147,41 @@ impl Database {
         }
         table.put(values, revision, id, pending);
         Ok(())
+    }
+
+    /// Takes a row version that is written under later, by [`write_under`](Database::write_under): as a statement does whose
+    /// transaction takes its time.
+    pub fn reserve_revision(&mut self) -> i64 {
+        self.next_revision()
+    }
+
+    /// As [`write`](Database::write), under a row version that was taken before, with the stamp of that time.
+    ///
+    /// # Panics
+    /// As [`write`](Database::write).
+    pub fn write_under<'a>(
+        &mut self,
+        revision: i64,
+        stamp: NaiveDateTime,
+        set: &str,
+        columns: impl IntoIterator<Item = (&'a str, Value)>,
+    ) {
+        let now = self.now;
+        // The next number that is given is the one that was reserved.
+        self.now = stamp;
+        self.forced = Some(revision);
+        self.write(set, columns);
+        self.now = now;
+    }
+
+    /// The clock of the database.
+    pub fn now(&self) -> NaiveDateTime {
+        self.now
+    }
+
+    /// Moves the clock of the database, back as well.
+    pub fn set_clock(&mut self, now: NaiveDateTime) {
+        self.now = now;
     }
 
     /// Changes columns of a row without moving its row version or stamp, as direct work on the database does.

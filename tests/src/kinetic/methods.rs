@@ -2,6 +2,8 @@
 //!
 //! A group of invoices is locked by one user at a time; nobody else writes into it until it is unlocked.
 
+use axum::body::Body;
+use axum::http::Response;
 use serde_json::{Map, Value as Json, json};
 
 use super::Switches;
@@ -312,7 +314,7 @@ impl Service<'_> {
     }
 
     /// As Update, but a refusal comes inside of an answer that looks like a success.
-    fn update_ext(&self, database: &mut Database, body: &Json) -> axum::http::Response<axum::body::Body> {
+    fn update_ext(&self, database: &mut Database, body: &Json) -> Response<Body> {
         match self.update(database, body, Missing::Keep) {
             Ok(ds) => ok(&json!({"returnObj": {"BOUpdError": []}, "parameters": {"ds": ds, "errorsOccurred": false}})),
             Err(failure) => {

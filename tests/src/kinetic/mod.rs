@@ -127,7 +127,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub struct KineticSim {
     shared: Arc<Shared>,
     address: SocketAddr,
-    task: JoinHandle<()>,
+    task: Option<JoinHandle<()>>,
 }
 
 impl std::fmt::Debug for KineticSim {
@@ -163,14 +163,14 @@ impl KineticSimBuilder {
         self
     }
 
-    /// Starts it on a free port of this machine.
-    ///
-    /// # Errors
-    /// When there is none.
-    pub async fn start(self) -> io::Result<KineticSim> {
-        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await?;
-        let address = listener.local_addr()?;
-        let shared = Arc::new(Shared {
+    /// Without a network: requests come through [`KineticSim::call`].
+    pub fn offline(self) -> KineticSim {
+        let address = SocketAddr::from(([127, 0, 0, 1], 9));
+        KineticSim { shared: self.shared(address), address, task: None }
+    }
+
+    fn shared(self, address: SocketAddr) -> Arc<Shared> {
+        Arc::new(Shared {
             database: Mutex::new(Database::new()),
             tokens: Mutex::default(),
             secrets: self.secrets,
@@ -180,13 +180,23 @@ impl KineticSimBuilder {
             pages: Mutex::new(0),
             settings: Mutex::default(),
             root: format!("http://{address}/SaaS1"),
-        });
+        })
+    }
+
+    /// Starts it on a free port of this machine.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn start(self) -> io::Result<KineticSim> {
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await?;
+        let address = listener.local_addr()?;
+        let shared = self.shared(address);
         let app = axum::Router::new().fallback(serve).with_state(Arc::clone(&shared));
         let task = tokio::spawn(async move {
             // It ends with the simulator.
             let _ = axum::serve(listener, app).await;
         });
-        Ok(KineticSim { shared, address, task })
+        Ok(KineticSim { shared, address, task: Some(task) })
     }
 }
 
@@ -264,6 +274,11 @@ impl KineticSim {
         self.rows(set).len()
     }
 
+    /// Answers one request, as the server would that is running or not.
+    pub async fn call(&self, request: Request) -> Response<Body> {
+        serve(State(Arc::clone(&self.shared)), request).await
+    }
+
     /// Calls `hook` behind each page of rows, with the number of pages so far.
     pub fn on_page(&self, hook: impl FnMut(&mut Database, u64) + Send + 'static) {
         *locked(&self.shared.hook) = Some(Box::new(hook));
@@ -282,7 +297,9 @@ impl KineticSim {
 
 impl Drop for KineticSim {
     fn drop(&mut self) {
-        self.task.abort();
+        if let Some(task) = &self.task {
+            task.abort();
+        }
     }
 }
 
@@ -305,7 +322,9 @@ async fn serve(State(shared): State<Arc<Shared>>, request: Request) -> Response<
         return response;
     }
     let body = axum::body::to_bytes(body, 64 << 20).await.unwrap_or_default();
-    tokio::time::sleep(shared.switches.latency).await;
+    if !shared.switches.latency.is_zero() {
+        tokio::time::sleep(shared.switches.latency).await;
+    }
     let answer =
         shared.answer(&head.method, head.uri.path(), head.uri.query().unwrap_or_default(), &head.headers, &body);
     faults::spoil(effect, answer.unwrap_or_else(|failure| failure.response())).await

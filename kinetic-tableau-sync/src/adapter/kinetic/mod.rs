@@ -28,6 +28,7 @@ use self::stamp::{Form, Stamp};
 use self::walk::{Rank, RankKind, Walk};
 use crate::batch::Batch;
 use crate::model::{Column, ColumnType, Cursor, DatasetId, DatasetSpec, Schema, SourceObject, Track};
+use crate::remedy::{Remedies, Remedy};
 use crate::source::{Source, SourceError, SourceErrorKind, Window};
 
 /// The only position of a dataset whose changes nothing tells of.
@@ -39,13 +40,22 @@ pub struct KineticSource {
     client: Client,
     /// How dates are to be written for this server, once it is known for a dataset.
     forms: Mutex<HashMap<DatasetId, Form>>,
+    remedies: Remedies,
 }
 
 impl KineticSource {
     /// Reads with this client, in its company.
     #[must_use]
     pub fn new(client: Client) -> Self {
-        Self { client, forms: Mutex::new(HashMap::new()) }
+        Self { client, forms: Mutex::new(HashMap::new()), remedies: Remedies::default() }
+    }
+
+    /// Leaves a remedy out, to show that it is needed.
+    #[cfg(feature = "test-util")]
+    #[must_use]
+    pub fn without(mut self, remedy: Remedy) -> Self {
+        self.remedies = Remedies::without(remedy);
+        self
     }
 
     /// The query of a dataset with its fixed filter, without columns.
@@ -136,7 +146,7 @@ impl KineticSource {
             Track::Revision { column, overlap } => {
                 let after = window.after.as_ref().map(revision).transpose()?;
                 let after = match after {
-                    Some(after) if window.overlap => {
+                    Some(after) if window.overlap && self.remedies.has(Remedy::Overlap) => {
                         Some(after.saturating_sub(i64::try_from(*overlap).unwrap_or(i64::MAX)).max(0))
                     }
                     after => after,
@@ -161,15 +171,20 @@ impl KineticSource {
                 }
                 let form = self.form(spec, &through).await?;
                 let mut lower = Stamp::parse(spec, after.as_str())?;
-                if window.overlap {
+                let inclusive = self.remedies.has(Remedy::InclusiveBound);
+                if window.overlap && inclusive && self.remedies.has(Remedy::Overlap) {
                     lower = lower.earlier(*overlap);
                 }
-                let bound = field(column.as_str())
-                    .ge(lower.literal(form).map_err(failed)?)
-                    .and(field(column.as_str()).le(through.literal(form).map_err(failed)?));
+                let lower = lower.literal(form).map_err(failed)?;
+                let lower = if inclusive { field(column.as_str()).ge(lower) } else { field(column.as_str()).gt(lower) };
+                let bound = lower.and(field(column.as_str()).le(through.literal(form).map_err(failed)?));
                 let mut ranks = vec![Rank::new(schema, schema.stamp, column, RankKind::Stamp(form))?];
                 ranks.extend(keys.iter().cloned());
-                Ok(vec![unstamped, Walk::new(query, Arc::clone(schema), ranks, Some(bound), None)])
+                Ok(vec![
+                    unstamped,
+                    Walk::new(query, Arc::clone(schema), ranks, Some(bound), None)
+                        .through_stamp(window.through.as_str()),
+                ])
             }
             // In the order of the key, which changes do not move.
             Track::Snapshot => Ok(vec![Walk::new(query, Arc::clone(schema), key_ranks(schema)?, None, None)]),
@@ -210,7 +225,11 @@ impl Source for KineticSource {
         schema: Arc<Schema>,
         window: Window,
     ) -> BoxStream<'a, Result<Batch, SourceError>> {
-        let walks = async move { self.walks(dataset, &schema, &window).await };
+        let (asked, remedies) = (dataset.page_size.max(1) as usize, self.remedies);
+        let walks = async move {
+            let walks = self.walks(dataset, &schema, &window).await?;
+            Ok::<_, SourceError>(walks.into_iter().map(move |walk| walk.with(remedies, asked)))
+        };
         stream::once(walks)
             .map_ok(|walks| stream::iter(walks).flat_map(Walk::into_stream))
             .try_flatten()

@@ -55,6 +55,7 @@ pub struct TableauDestination {
     /// Started with the first load.
     engine: Mutex<Option<Arc<Engine>>>,
     wait: WaitPolicy,
+    watch: bool,
 }
 
 impl TableauDestination {
@@ -67,7 +68,18 @@ impl TableauDestination {
             location: options.engine,
             engine: Mutex::new(None),
             wait: WaitPolicy::default(),
+            watch: false,
         }
+    }
+
+    /// Whether a datasource that somebody else has written to since the last landing is loaded anew, told by its `updatedAt`. Off unless
+    /// set. It matters where several processes share one store: one of them may be stopped for longer than its lease, wake up in the
+    /// middle of a full publish, and put old rows over what another has landed meanwhile. Tableau offers no condition on a publish that
+    /// could prevent that; so it is noticed by the next cycle.
+    #[must_use]
+    pub fn watch_target(mut self, watch: bool) -> Self {
+        self.watch = watch;
+        self
     }
 
     /// How long jobs are waited for, and how often they are asked after.
@@ -264,7 +276,8 @@ impl Destination for TableauDestination {
                 .iter()
                 .all(|connection| connection.kind.as_deref().is_some_and(|kind| kind.eq_ignore_ascii_case("hyper")));
         if ours {
-            return Ok(TargetState::Present { id: found.id.to_string() });
+            let version = self.watch.then_some(found.updated_at).flatten().map(|at| at.to_rfc3339());
+            return Ok(TargetState::Present { id: found.id.to_string(), version });
         }
         // To overwrite it would destroy somebody's connection for good.
         let message = format!(
@@ -291,7 +304,13 @@ impl Destination for TableauDestination {
             LoadKind::Full => self.publish_full(plan, staged).await?,
             LoadKind::Delta => self.publish_delta(plan, staged).await?,
         };
+        let target_version = if self.watch {
+            self.client.datasources().get(&id).await.map_err(failed)?.updated_at.map(|at| at.to_rfc3339())
+        } else {
+            None
+        };
         Ok(Receipt {
+            target_version,
             target_id: id.to_string(),
             request_id: plan.request_id.clone(),
             job_id,

@@ -40,6 +40,7 @@ fn segment(dataset: &str, run: &str, at: i64, records: &[(Action, &str, i64)]) -
 
 fn landed(dataset: &str, run: &str, at: i64) -> AuditEntry {
     let receipt = Receipt {
+        target_version: None,
         target_id: "ds".to_owned(),
         request_id: format!("request-{run}"),
         job_id: Some(format!("job-{run}")),

@@ -441,11 +441,12 @@ impl FingerprintStore for SqliteStore {
         .await
     }
 
-    async fn promote(&self, dataset: &DatasetId, generation: u64, run: &RunId) -> Result<(), StateError> {
-        let (dataset, run) = (dataset.clone(), run.clone());
+    async fn promote(&self, lease: &Lease, generation: u64, run: &RunId) -> Result<(), StateError> {
+        let (lease, run) = (lease.clone(), run.clone());
         self.blocking(move |_, connection| {
             let transaction = writing(connection)?;
-            let ours = dataset.as_str();
+            check_fence(&transaction, &lease)?;
+            let ours = lease.dataset.as_str();
             transaction
                 .execute("UPDATE fingerprint SET live = 1 WHERE dataset = ?1 AND run = ?2", params![ours, run.as_str()])
                 .map_err(storage)?;
@@ -460,16 +461,18 @@ impl FingerprintStore for SqliteStore {
         .await
     }
 
-    async fn discard_staged(&self, dataset: &DatasetId, keep: Option<&RunId>) -> Result<(), StateError> {
-        let (dataset, keep) = (dataset.clone(), keep.cloned());
+    async fn discard_staged(&self, lease: &Lease, keep: Option<&RunId>) -> Result<(), StateError> {
+        let (lease, keep) = (lease.clone(), keep.cloned());
         self.blocking(move |_, connection| {
-            connection
+            let transaction = writing(connection)?;
+            check_fence(&transaction, &lease)?;
+            transaction
                 .execute(
                     "DELETE FROM fingerprint WHERE dataset = ?1 AND live = 0 AND (?2 IS NULL OR run <> ?2)",
-                    params![dataset.as_str(), keep.as_ref().map(RunId::as_str)],
+                    params![lease.dataset.as_str(), keep.as_ref().map(RunId::as_str)],
                 )
                 .map_err(storage)?;
-            Ok(())
+            transaction.commit().map_err(storage)
         })
         .await
     }
