@@ -2,5 +2,6 @@
 
 mod crash;
 mod cycle;
+mod faulty;
 mod reconcile;
 mod world;

@@ -72,6 +72,9 @@ pub(crate) struct Scenario {
     /// The database is put back to an older state once.
     pub(crate) restores: bool,
     pub(crate) workers: usize,
+    /// The target tells when somebody has written to it. Without that, nothing could tell of an old full load that a process puts over
+    /// newer rows when it wakes up.
+    pub(crate) watched: bool,
 }
 
 impl Scenario {
@@ -81,17 +84,20 @@ impl Scenario {
             1 => Tracking::Stamp,
             _ => Tracking::Revision,
         };
+        let (pauses, workers) =
+            ([0, 0, 10][usize::try_from(random.below(3)).unwrap()], 1 + usize::from(random.chance(500)));
         Self {
             tracking,
             rows: i64::try_from(random.between(15, 50)).unwrap(),
             page_size: u32::try_from(random.between(2, 12)).unwrap(),
             cap: random.chance(300).then_some(3),
             faults: [0, 15, 40, 80][usize::try_from(random.below(4)).unwrap()],
-            pauses: [0, 0, 10][usize::try_from(random.below(3)).unwrap()],
+            pauses,
             overlooks: random.chance(300),
             deaf: random.chance(200),
             restores: tracking == Tracking::Revision && random.chance(200),
-            workers: if random.chance(500) { 2 } else { 1 },
+            workers,
+            watched: (pauses > 0 && workers > 1) || random.chance(500),
         }
     }
 }
@@ -240,6 +246,8 @@ impl Chaos {
             } else {
                 Blow::None
             };
+            // A publish is where a stop does most harm.
+            let pauses = if name == "publish" { pauses * 10 } else { pauses };
             let pause = inner.random.chance(pauses).then(|| Duration::from_secs(inner.random.between(61, 200)));
             inner.workers[worker].pause = pause;
             (blow, pause)
@@ -362,6 +370,17 @@ impl Chaos {
                 }
                 _ => {}
             }
+        }
+    }
+
+    /// Somebody deletes the newest row, at the worst moment.
+    pub(crate) fn delete_newest(&self) {
+        let mut inner = self.lock();
+        let newest = self.truth().keys().max().copied();
+        if let Some(number) = newest.filter(|_| !inner.quiet && inner.deletes < 9) {
+            inner.deletes += 1;
+            inner.late.retain(|late| late.number != number);
+            self.kinetic.database().delete(SET, &[number.into()]);
         }
     }
 

@@ -134,7 +134,7 @@ impl Place {
 impl Destination for Place {
     async fn inspect(&self, _: &Target) -> Result<TargetState, DestinationError> {
         let inner = self.inner.lock().unwrap();
-        let version = Some(inner.writes.to_string());
+        let version = self.chaos.scenario.watched.then(|| inner.writes.to_string());
         Ok(match inner.visible {
             Some(_) => TargetState::Present { id: "it".to_owned(), version },
             None => TargetState::Absent,
@@ -160,13 +160,16 @@ impl Destination for Place {
         }
         self.apply(plan, staged).await?;
         match blow {
-            Blow::DieAfter => self.chaos.die(self.worker).await,
+            Blow::DieAfter => {
+                self.chaos.delete_newest();
+                self.chaos.die(self.worker).await;
+            }
             Blow::FailAfter => return Err(failed(DestinationErrorKind::Unknown)),
             _ => {}
         }
         Ok(Receipt {
             target_id: "it".to_owned(),
-            target_version: Some(self.inner.lock().unwrap().writes.to_string()),
+            target_version: self.chaos.scenario.watched.then(|| self.inner.lock().unwrap().writes.to_string()),
             request_id: plan.request_id.clone(),
             job_id: None,
             rows: staged.rows,
