@@ -55,6 +55,7 @@ pub(crate) enum Tracking {
 
 /// What a seed is like.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a trouble of its own")]
 pub(crate) struct Scenario {
     pub(crate) tracking: Tracking,
     pub(crate) rows: i64,
