@@ -5,7 +5,7 @@
 
 /// One remedy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[cfg_attr(not(feature = "test-util"), expect(dead_code, reason = "only tests name all of them"))]
+#[cfg_attr(not(feature = "test-util"), allow(dead_code, unreachable_pub, reason = "only tests name all of them"))]
 #[non_exhaustive]
 pub enum Remedy {
     /// What lies a little behind the checkpoint is read again, for writes that became visible late.
@@ -53,7 +53,7 @@ impl Remedies {
 
     /// Whether a remedy is on: always.
     #[cfg(not(feature = "test-util"))]
-    #[expect(clippy::unused_self, reason = "as with the feature")]
+    #[allow(clippy::unused_self, reason = "as with the feature")]
     pub(crate) fn has(self, _: Remedy) -> bool {
         true
     }

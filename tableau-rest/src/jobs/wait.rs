@@ -22,9 +22,9 @@ pub struct WaitPolicy {
 }
 
 impl WaitPolicy {
-    /// Waits at most `limit`; asks after 0.5 s, then after pauses that grow by 1.4 up to 30 s.
+    /// Waits at most `limit`; asks after 0.1 s, then after pauses that grow by half up to 30 s.
     pub fn new(limit: Duration) -> Self {
-        Self { limit, first_poll: Duration::from_millis(500), factor: 1.4, longest_poll: Duration::from_secs(30) }
+        Self { limit, first_poll: Duration::from_millis(100), factor: 1.5, longest_poll: Duration::from_secs(30) }
     }
 
     /// The pause before the first question.
