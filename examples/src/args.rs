@@ -102,12 +102,26 @@ pub(crate) struct Audit {
     /// At most so many records, the newest; 0 for all.
     #[arg(long, value_name = "N", default_value_t = 50)]
     pub(crate) limit: usize,
+    /// Print everything that matches in this form, for other tools; `--limit` does not count then.
+    #[arg(long, value_name = "FORM", conflicts_with_all = ["verify", "json"])]
+    pub(crate) export: Option<Export>,
     /// Recompute the chain of hashes instead, and say whether it is whole.
     #[arg(long, conflicts_with_all = ["dataset", "key", "run", "action"])]
     pub(crate) verify: bool,
     /// Print JSON, one record a line.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Forms of the audit trail for other tools.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Export {
+    /// Records as CSV, with a header.
+    Csv,
+    /// Records as JSON, one a line.
+    Jsonl,
+    /// Runs as run events for lineage services (specification 2-0-2), one a line.
+    Openlineage,
 }
 
 /// What became of a record.

@@ -25,6 +25,9 @@ pub struct Checkpoint {
     pub last_success: Option<RunSummary>,
     /// Runs that failed since the last one that ended well.
     pub failures: u32,
+    /// When the next try is due after a failure; none where the schedule decides.
+    #[serde(default)]
+    pub retry_at: Option<DateTime<Utc>>,
     /// The last comparison with the source that ended well: when, and what it found.
     #[serde(default)]
     pub reconciled: Option<Reconciled>,

@@ -25,6 +25,7 @@ pub mod store;
 pub use self::adapter::KineticSource;
 #[cfg(all(feature = "tableau", feature = "hyper"))]
 pub use self::adapter::{HyperOptions, TableauDestination};
+pub use self::audit::export;
 pub use self::audit::{
     Action, AuditEntry, AuditError, AuditEvent, AuditFilter, AuditRecord, AuditSegment, AuditStore, Records,
     Verification,

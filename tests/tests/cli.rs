@@ -332,6 +332,23 @@ async fn an_unknown_key_ends_with_the_exit_code_of_a_wrong_configuration() {
     assert!(String::from_utf8(output.stderr).unwrap().contains("'page_size'"));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_trail_is_told_in_the_forms_of_other_tools() {
+    let world = World::start(60).await;
+    succeeded(&world.run(&["sync"]).await);
+    let text = |output: &Output| String::from_utf8(output.stdout.clone()).unwrap();
+    let csv = world.run(&["audit", "--export", "csv"]).await;
+    succeeded(&csv);
+    assert_eq!(text(&csv).lines().count(), world.kinetic.truth_count("APInvoices") + 1);
+    assert!(text(&csv).starts_with("at,dataset,run,action,"));
+    let lines = text(&world.run(&["audit", "--export", "jsonl"]).await);
+    assert_eq!(lines.lines().count(), world.kinetic.truth_count("APInvoices"));
+    let events = text(&world.run(&["audit", "--export", "openlineage"]).await);
+    let kinds: Vec<Value> =
+        events.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["eventType"].clone()).collect();
+    assert_eq!(kinds, ["START", "COMPLETE"]);
+}
+
 /// The lines behind which a run is killed: while pages are read, while the sealed load is being published, and when it is visible
 /// but the checkpoint may not have moved.
 const MOMENTS: [&str; 3] = [" begins", "publishing", " rows landed"];

@@ -1,5 +1,6 @@
 //! `audit`: what became of each record, and whether the trail is whole.
 
+use kinetic_tableau_sync::export::{CSV_HEADER, csv_line, open_lineage};
 use kinetic_tableau_sync::{Action, AuditFilter, AuditRecord};
 
 use crate::args;
@@ -40,11 +41,27 @@ pub(super) async fn run(config: &Config, options: &args::Audit) -> Outcome<Exit>
         action: options.action.map(action),
         since: None,
         until: None,
-        limit: (options.limit > 0).then_some(options.limit),
+        limit: (options.limit > 0 && options.export.is_none()).then_some(options.limit),
     };
+    if options.export == Some(args::Export::Openlineage) {
+        for entry in trail.events(&filter).await? {
+            if let Some(event) = open_lineage(&entry) {
+                say(event);
+            }
+        }
+        return Ok(Exit::Done);
+    }
     let records = trail.records(&filter).await?;
+    if options.export == Some(args::Export::Csv) {
+        say(CSV_HEADER);
+        for record in &records {
+            say(csv_line(record));
+        }
+        return Ok(Exit::Done);
+    }
+    let json = options.json || options.export == Some(args::Export::Jsonl);
     for record in &records {
-        if options.json {
+        if json {
             match serde_json::to_string(record) {
                 Ok(line) => say(line),
                 Err(error) => return Err(Failure::of(&error, None)),
@@ -53,9 +70,9 @@ pub(super) async fn run(config: &Config, options: &args::Audit) -> Outcome<Exit>
             say(line(record));
         }
     }
-    if records.is_empty() && !options.json {
+    if records.is_empty() && !json {
         say("no record matches");
-    } else if records.len() == options.limit && !options.json {
+    } else if records.len() == options.limit && !json {
         say(format_args!("these are the newest {}; --limit 0 shows all", options.limit));
     }
     Ok(Exit::Done)

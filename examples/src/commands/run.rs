@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use kinetic_tableau_sync::{Checkpoint, Disposition, Schedule};
+use kinetic_tableau_sync::{Checkpoint, Schedule};
 
 use crate::config::{Config, Dataset};
 use crate::connect::Session;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::output::{self, Reporter, say};
 
-/// However often a dataset has failed, it is tried again after this.
+/// However often connecting has failed, it is tried again after this.
 const LONGEST_WAIT: Duration = Duration::from_mins(30);
 
 /// How long until the first try to connect again, when the systems could not be reached.
@@ -22,6 +22,7 @@ const RECONNECT: Duration = Duration::from_secs(30);
 struct Due<'a> {
     dataset: &'a Dataset,
     at: DateTime<Utc>,
+    /// Failures before anything could be noted in the state.
     failures: u32,
 }
 
@@ -61,8 +62,8 @@ async fn connected(config: &Config, scheduled: &[&Dataset], verbose: bool) -> Ou
     let mut queue = Vec::with_capacity(scheduled.len());
     for dataset in scheduled {
         let known = session.state().load(&dataset.spec.id).await?.map(|found| found.checkpoint);
-        let last = known.and_then(|checkpoint| checkpoint.last_success).map(|run| run.started);
-        queue.push(Due { dataset, at: first_due(&dataset.schedule, last, Utc::now()), failures: 0 });
+        let at = first_due(&dataset.schedule, &known.unwrap_or_default(), Utc::now());
+        queue.push(Due { dataset, at, failures: 0 });
         log(&format!("{} is due {}", dataset.name(), dataset.schedule));
     }
     loop {
@@ -86,8 +87,12 @@ async fn connected(config: &Config, scheduled: &[&Dataset], verbose: bool) -> Ou
                 }
             }
             Err(error) => {
-                due.at = next_try(error.disposition(), due.failures, Utc::now(), scheduled);
                 due.failures = due.failures.saturating_add(1);
+                // As noted with the failure, so that another start waits as long; where that was not possible either, as counted here.
+                let noted = session.state().load(&due.dataset.spec.id).await.ok().flatten();
+                let noted = noted.map(|known| known.checkpoint).filter(|known| known.failures > 0);
+                let failures = noted.as_ref().map_or(due.failures, |known| known.failures);
+                due.at = error.disposition().next_attempt(failures, Utc::now()).unwrap_or(scheduled);
                 output::complain(&Failure::from(error), verbose);
                 log(&format!("{}: next try at {}", due.dataset.name(), due.at.format("%Y-%m-%d %H:%M:%SZ")));
             }
@@ -117,18 +122,14 @@ fn reconcile_is_due(dataset: &Dataset, known: &Checkpoint, now: DateTime<Utc>) -
     by_time || dataset.reconcile_after.is_some_and(|after| known.cycles >= after)
 }
 
-/// A dataset that has never landed is due at once; another one when its schedule says so, counted from its last good run.
-fn first_due(schedule: &Schedule, last_success: Option<DateTime<Utc>>, now: DateTime<Utc>) -> DateTime<Utc> {
-    last_success.map_or(now, |last| schedule.next_after(last).unwrap_or(DateTime::<Utc>::MAX_UTC).max(now))
-}
-
-/// What passes by itself is tried again soon, but less and less often; what needs a person waits for the schedule.
-fn next_try(disposition: Disposition, failures: u32, now: DateTime<Utc>, scheduled: DateTime<Utc>) -> DateTime<Utc> {
-    let wait = match disposition {
-        Disposition::Retry { after } | Disposition::Reconcile { after } => backoff(after, failures),
-        _ => return scheduled,
-    };
-    now.checked_add_signed(chrono::Duration::from_std(wait).unwrap_or_default()).unwrap_or(scheduled)
+/// After a failure when the next try is due; a dataset that has never landed at once; another one when its schedule says so, counted
+/// from its last good run.
+fn first_due(schedule: &Schedule, known: &Checkpoint, now: DateTime<Utc>) -> DateTime<Utc> {
+    if let Some(retry) = known.retry_at.filter(|_| known.failures > 0) {
+        return retry.max(now);
+    }
+    let last = known.last_success.as_ref().map(|run| run.started);
+    last.map_or(now, |last| schedule.next_after(last).unwrap_or(DateTime::<Utc>::MAX_UTC).max(now))
 }
 
 fn backoff(first: Duration, failures: u32) -> Duration {
@@ -151,9 +152,20 @@ mod tests {
     fn a_dataset_that_never_landed_is_due_at_once_and_another_by_its_schedule() {
         let schedule = Schedule::Every(Duration::from_mins(15));
         let now = at("2026-11-23T10:00:00Z");
-        assert_eq!(first_due(&schedule, None, now), now);
-        assert_eq!(first_due(&schedule, Some(at("2026-11-23T09:50:00Z")), now), at("2026-11-23T10:05:00Z"));
-        assert_eq!(first_due(&schedule, Some(at("2026-11-20T09:50:00Z")), now), now);
+        let landed = |text: &str| {
+            let run = serde_json::json!({
+                "run": "r", "kind": null, "started": text, "ended": text, "landed_rows": 0, "refreshes": [], "error": null,
+                "counts": {"read": 0, "inserted": 0, "updated": 0, "unchanged": 0, "superseded": 0},
+            });
+            Checkpoint { last_success: Some(serde_json::from_value(run).unwrap()), ..Checkpoint::default() }
+        };
+        assert_eq!(first_due(&schedule, &Checkpoint::default(), now), now);
+        assert_eq!(first_due(&schedule, &landed("2026-11-23T09:50:00Z"), now), at("2026-11-23T10:05:00Z"));
+        assert_eq!(first_due(&schedule, &landed("2026-11-20T09:50:00Z"), now), now);
+        // A failure is remembered beyond the end of the process.
+        let failed =
+            Checkpoint { failures: 3, retry_at: Some(at("2026-11-23T10:04:00Z")), ..landed("2026-11-20T09:50:00Z") };
+        assert_eq!(first_due(&schedule, &failed, now), at("2026-11-23T10:04:00Z"));
     }
 
     #[test]
@@ -172,15 +184,5 @@ mod tests {
                 && !reconcile_is_due(&counted, &whole("2026-11-01T00:00:00Z", 2), now)
         );
         assert!(!reconcile_is_due(&dataset(""), &early, now), "only when it is asked for");
-    }
-
-    #[test]
-    fn failures_that_pass_are_retried_less_and_less_often_and_others_wait_for_the_schedule() {
-        let (now, scheduled) = (at("2026-11-23T10:00:00Z"), at("2026-11-24T06:00:00Z"));
-        let retry = Disposition::Retry { after: Duration::from_mins(1) };
-        assert_eq!(next_try(retry, 0, now, scheduled), at("2026-11-23T10:01:00Z"));
-        assert_eq!(next_try(retry, 3, now, scheduled), at("2026-11-23T10:08:00Z"));
-        assert_eq!(next_try(retry, 99, now, scheduled), at("2026-11-23T10:30:00Z"));
-        assert_eq!(next_try(Disposition::Operator, 0, now, scheduled), scheduled);
     }
 }

@@ -22,6 +22,8 @@ struct Standing {
     landed_rows: Option<u64>,
     cursor: Option<String>,
     failures: u32,
+    /// When `run` tries again after a failure; by its schedule when not said.
+    retry_at: Option<chrono::DateTime<chrono::Utc>>,
     /// When Tableau was last known to hold all of the source, and nothing else.
     whole_at: Option<chrono::DateTime<chrono::Utc>>,
     reconciled: Option<Reconciled>,
@@ -71,6 +73,7 @@ fn standing(name: &str, schedule: Option<String>, checkpoint: Option<Checkpoint>
         landed_rows: checkpoint.landed.map(|landed| landed.rows),
         cursor: checkpoint.cursor.map(|cursor| cursor.to_string()),
         failures: checkpoint.failures,
+        retry_at: checkpoint.retry_at,
         whole_at: checkpoint.whole_at,
         reconciled: checkpoint.reconciled,
         last_run: checkpoint.last_run,
@@ -125,6 +128,9 @@ fn show(standings: &[Standing]) {
                 moment(run.ended),
                 one_line(error)
             ));
+            if let Some(at) = standing.retry_at {
+                say(format_args!("{name}: `run` tries again at {}", moment(at)));
+            }
         }
     }
 }

@@ -4,6 +4,7 @@
 //! A segment without that event was never shown: its run was abandoned. Segments and events form one hash chain per store.
 
 pub(crate) mod codec;
+pub mod export;
 mod record;
 pub(crate) mod trail;
 

@@ -278,6 +278,7 @@ impl Cycle<'_> {
     async fn succeeded(&mut self) -> Result<RunSummary, SyncError> {
         let summary = self.summary(None);
         self.checkpoint.failures = 0;
+        self.checkpoint.retry_at = None;
         self.checkpoint.cycles = self.checkpoint.cycles.saturating_add(1);
         self.checkpoint.last_run = Some(summary.clone());
         self.checkpoint.last_success = Some(summary.clone());
@@ -294,6 +295,7 @@ impl Cycle<'_> {
         let event = AuditEvent::Failed { stage: error.stage().as_str().to_owned(), message: line.clone() };
         let _ = self.audit(event).await;
         self.checkpoint.failures = self.checkpoint.failures.saturating_add(1);
+        self.checkpoint.retry_at = error.disposition().next_attempt(self.checkpoint.failures, self.parts.clock.now());
         self.checkpoint.last_run = Some(self.summary(Some(line)));
         // Whoever holds the state now, if not we, knows better.
         let _ = self.save().await;
