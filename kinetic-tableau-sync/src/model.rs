@@ -398,6 +398,9 @@ pub struct DatasetSpec {
     /// The largest part of the landed rows, in percent, that one run may remove, be it by deletes or by a full load that comes out
     /// smaller. A source that answers too little by mistake must not empty a datasource. 10 unless set.
     pub max_delete_percent: u8,
+    /// Whether a reconcile compares whole rows even where there are row versions. It reads much more, and sees what moves no version:
+    /// columns that Kinetic looks up in other tables (the vendor's name beside an invoice). False unless set.
+    pub compare_rows: bool,
 }
 
 impl DatasetSpec {
@@ -421,6 +424,7 @@ impl DatasetSpec {
             refresh: Vec::new(),
             page_size: 5_000,
             max_delete_percent: 10,
+            compare_rows: false,
         }
     }
 

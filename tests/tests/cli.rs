@@ -211,7 +211,7 @@ async fn the_demo_matches_for_machines_and_keeps_what_it_made() {
         .flat_map(|dataset| dataset["refreshes"].as_array().unwrap())
         .map(|report| report["outcome"]["is"].as_str().unwrap())
         .collect();
-    assert_eq!(refreshed, ["succeeded"; 4], "a datasource and a workbook after each of two landings");
+    assert_eq!(refreshed, ["succeeded"; 6], "a datasource and a workbook after each of three landings");
 
     // The state outlives the demo, and its own configuration reads it.
     for arguments in

@@ -31,6 +31,7 @@ const KEYS: &[&str] = &[
     "page_size",
     "reconcile",
     "reconcile_after",
+    "reconcile_rows",
     "max_delete_percent",
 ];
 
@@ -94,6 +95,7 @@ impl Dataset {
         spec.page_size = page_size(section, spec.page_size)?;
         deliver(section)?;
         spec.max_delete_percent = percent(section, spec.max_delete_percent)?;
+        spec.compare_rows = flag(section, "reconcile_rows")?;
         let reconcile_after: Option<u32> = section.integer("reconcile_after", "a number of cycles")?;
         if reconcile_after == Some(0) {
             return Err(section.bad("reconcile_after", "at least one cycle").next("for instance 100"));
@@ -114,6 +116,14 @@ fn schedule(section: &Section<'_>, key: &str) -> Outcome<Schedule> {
     text.parse().map_err(|error: kinetic_tableau_sync::ScheduleError| {
         section.bad(key, &error.to_string()).next("for instance \"manual\", \"every 15m\" or \"0 6 * * 1-5\" (UTC)")
     })
+}
+
+fn flag(section: &Section<'_>, key: &str) -> Outcome<bool> {
+    match section.value(key).map(|value| value.get_ref().as_bool()) {
+        None => Ok(false),
+        Some(Some(flag)) => Ok(flag),
+        Some(None) => Err(section.bad(key, "it is true or false").next("leave it out for false")),
+    }
 }
 
 fn percent(section: &Section<'_>, default: u8) -> Outcome<u8> {

@@ -226,6 +226,7 @@ fn comparisons_and_their_limit_are_read_and_checked() {
     assert_eq!((plain.reconcile, plain.reconcile_after, plain.spec.max_delete_percent), (Schedule::Manual, None, 10));
     for (line, words) in [
         ("max_delete_percent = 101", "0 to 100"),
+        ("reconcile_rows = \"yes\"", "true or false"),
         ("reconcile_after = 0", "at least one cycle"),
         ("reconcile = \"often\"", "reconcile"),
         ("track = \"diff\"", "\"snapshot\""),

@@ -86,7 +86,8 @@ impl<'a> Work<'a> {
     ) -> Result<Option<String>, SyncError> {
         // The listing has a run of its own, so that it never counts as landed.
         let listing = RunId::new(format!("{}.listed", self.run));
-        let versions = (self.spec.track != Track::Snapshot).then(|| self.schema.sighting()).flatten();
+        let by_version = self.spec.track != Track::Snapshot && !self.spec.compare_rows;
+        let versions = by_version.then(|| self.schema.sighting()).flatten();
         let Some(head) = head else {
             findings.gone = self.landed_rows;
             // A source without any row is never believed, and none is deleted.
@@ -296,19 +297,24 @@ impl<'a> Work<'a> {
     ) -> Result<(), SyncError> {
         let mut landing: Vec<(String, Fate)> = Vec::new();
         let note = |batch: &Batch, row: usize, fate: Fate| {
-            let stamp = batch.schema().stamp.and_then(|at| batch.column(at)).and_then(|column| column.text_at(row));
-            landing.push((stamp.unwrap_or_default().to_owned(), fate));
+            let column = |at: Option<usize>| at.and_then(|at| batch.column(at));
+            let position = match self.spec.track {
+                Track::Revision { .. } => column(batch.schema().version)
+                    .and_then(|column| column.i64_at(row))
+                    .map(|version| version.to_string()),
+                _ => column(batch.schema().stamp).and_then(|column| column.text_at(row)).map(ToOwned::to_owned),
+            };
+            landing.push((position.unwrap_or_default(), fate));
         };
         self.sift_chunk(filling, chunk, Some(plan), note).await?;
-        for (stamp, fate) in landing {
+        for (position, fate) in landing {
             let fresh = match (&self.spec.track, cursor) {
                 // Nothing is expected to tell.
                 (Track::Snapshot, _) => true,
-                (Track::Timestamp { .. }, Some(cursor)) if !stamp.is_empty() => {
-                    let fresh = self.parts.source.is_after(self.spec, &Cursor::new(stamp), cursor);
+                (_, Some(cursor)) if !position.is_empty() => {
+                    let fresh = self.parts.source.is_after(self.spec, &Cursor::new(position), cursor);
                     fresh.map_err(|error| self.error(Stage::Read, error))?
                 }
-                // Fresh revisions were left out before.
                 _ => false,
             };
             match fate {

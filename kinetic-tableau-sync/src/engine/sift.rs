@@ -50,7 +50,8 @@ impl Chunk {
     /// Decides on every row, in the order in which they were read, and counts. Calls `land` for the rows that land; of several
     /// versions of one key in the chunk only the newest lands, and of equally new ones the last.
     ///
-    /// Adds to `older_rows` how many rows contradict what has landed: their version is older, or the same with another content.
+    /// Adds to `older_rows` how many rows contradict what has landed: their version is older. (The same version with another content is none: columns
+    /// that Kinetic looks up in other tables change without it.)
     ///
     /// `landed` is what earlier runs have landed, `staged` what this run has staged; both answer [`Chunk::keys`].
     pub(super) fn sift<E>(
@@ -82,8 +83,6 @@ impl Chunk {
                     Fate::Replace
                 }
                 (None, Some(seen)) if print.row != seen.row && print.version >= seen.version => {
-                    // One version of a row has one content, unless the database was put back and went on from there.
-                    *older_rows += u64::from(print.version == seen.version && print.version != 0);
                     counts.updated += 1;
                     Fate::Update
                 }

@@ -114,7 +114,7 @@ async fn rows_without_a_stamp_are_kept_up_to_date_too() {
     world
         .kinetic
         .database()
-        .write_silently("POes", [("PONum", 3_001.into()), ("CommentText", "nobody stamped this".into())]);
+        .write_unstamped("POes", [("PONum", 3_001.into()), ("CommentText", "nobody stamped this".into())]);
     let run = world.run(&spec).await.unwrap();
     assert_eq!(run.counts.updated, 1);
     world.assert_landed(&spec).await;

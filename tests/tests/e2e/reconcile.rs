@@ -73,6 +73,28 @@ async fn edits_that_the_stamp_does_not_tell_are_found_and_counted() {
 }
 
 #[tokio::test]
+async fn a_comparison_of_whole_rows_sees_what_moves_no_version() {
+    let world = World::new().await;
+    let mut spec = invoices();
+    spec.page_size = 200;
+    world.run(&spec).await.unwrap();
+    // As a looked-up column does when the other table changes; far behind the overlap, and in it.
+    let rows = world.kinetic.rows("APInvoices");
+    for row in rows.iter().take(3).chain(rows.iter().rev().take(2)) {
+        let key = ["Company", "VendorNum", "InvoiceNum"].map(|name| (name, row.get(name).unwrap().clone()));
+        world.kinetic.database().write_silently("APInvoices", key.into_iter().chain([("Description", "other".into())]));
+    }
+    spec.track = Track::Revision { column: "SysRevID".to_owned(), overlap: 5 };
+    let by_version = reconcile(&world, &spec).await.unwrap();
+    assert_eq!(by_version.findings.unwrap().silent, 0);
+    spec.compare_rows = true;
+    let run = reconcile(&world, &spec).await.unwrap();
+    assert_eq!(run.findings.as_ref().unwrap().silent, 5, "{:?}", run.findings);
+    assert_eq!(run.kind, Some(LoadKind::Delta));
+    world.assert_landed(&spec).await;
+}
+
+#[tokio::test]
 async fn a_snapshot_needs_no_column_that_tells_of_changes() {
     let world = World::new().await;
     let mut spec = accounts();
