@@ -5,7 +5,7 @@ use super::model::{Without, cut_everywhere, run};
 /// Seeds that once failed, and stay.
 /// 183 and 774: a process that had lost its lease made fingerprints count that were not its own. 169: what became visible late while a
 /// full load was read lay further back than the overlap when it had landed.
-const REGRESSIONS: &[u64] = &[183, 774, 169, 411, 2322];
+const REGRESSIONS: &[u64] = &[183, 774, 169, 411, 2322, 35, 538, 3526];
 
 #[test]
 fn no_schedule_of_faults_breaks_a_promise() {

@@ -216,7 +216,10 @@ impl Cycle<'_> {
                     .is_intact(&intent.staged)
                     .await
                     .map_err(|error| self.error(Stage::Load, error))?);
-        if deliverable {
+        if deliverable && intent.receipt.is_none() && self.is_touched(&intent).await? {
+            // It may have been this very load, whose answer was lost; nobody can tell.
+            self.give_up(&intent, "the target has been written to meanwhile").await?;
+        } else if deliverable {
             self.deliver(intent, None).await?;
         } else {
             self.give_up(&intent, "its sealed load is gone or its target has changed").await?;

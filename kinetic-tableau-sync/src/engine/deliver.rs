@@ -8,7 +8,7 @@ use super::{ProgressEvent, Stage, SyncError};
 use crate::audit::{AuditEvent, AuditFilter};
 use crate::checkpoint::{Intent, Landed};
 use crate::destination::{
-    DestinationError, DestinationErrorKind, LoadKind, LoadPlan, Receipt, RefreshOutcome, RefreshReport,
+    DestinationError, DestinationErrorKind, LoadKind, LoadPlan, Receipt, RefreshOutcome, RefreshReport, TargetState,
 };
 use crate::remedy::Remedy;
 
@@ -27,6 +27,12 @@ impl Cycle<'_> {
                 self.checkpoint.intent = Some(intent.clone());
                 self.save().await?;
             }
+            if load.is_some() && self.is_touched(&intent).await? {
+                let why = "somebody else has written to the target meanwhile";
+                self.give_up(&intent, why).await?;
+                let error = DestinationError::new(DestinationErrorKind::Rejected, why);
+                return Err(self.error(Stage::Publish, error.with_hint("run again: a full load follows")));
+            }
             self.report(&ProgressEvent::Publishing);
             let mut load = load.unwrap_or_else(|| plan_of(&intent, self.spec.id.clone()));
             if !remedies.has(Remedy::RequestId) {
@@ -42,6 +48,19 @@ impl Cycle<'_> {
             receipt
         };
         self.land(intent, receipt).await
+    }
+
+    /// Whether somebody else has written to the target since this dataset last landed, where the target tells of writes. A delta goes
+    /// only onto what it was made for: otherwise what the other one has put there would pass for what the delta has left.
+    pub(super) async fn is_touched(&self, intent: &Intent) -> Result<bool, SyncError> {
+        let known = self.checkpoint.landed.as_ref().and_then(|landed| landed.version.clone());
+        let (Some(known), LoadKind::Delta, true) = (known, intent.kind, self.parts.remedies.has(Remedy::TargetCheck))
+        else {
+            return Ok(false);
+        };
+        let found = self.parts.destination.inspect(&intent.target).await;
+        let found = found.map_err(|error| self.error(Stage::Inspect, error))?;
+        Ok(matches!(found, TargetState::Present { version: Some(version), .. } if version != known))
     }
 
     async fn publish(&self, load: &LoadPlan, intent: &Intent) -> Result<Receipt, DestinationError> {

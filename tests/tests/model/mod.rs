@@ -363,6 +363,13 @@ impl World {
         }
         fine("first cycle", first);
         fine("second cycle", syncer.run(&self.spec).await);
+        let unseen = {
+            let place = self.place.lock().unwrap();
+            place.overwritten && place.unseen
+        };
+        if unseen {
+            fine("full load", syncer.run_full(&self.spec).await);
+        }
         let mut comparison = syncer.reconcile(&self.spec).await;
         if restores > 0 && comparison.as_ref().is_err_and(|error| matches!(error.cause(), Cause::Loss(_))) {
             comparison = syncer.run_full(&self.spec).await;

@@ -8,8 +8,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use kinetic_tableau_sync::store::MemoryStore;
 use kinetic_tableau_sync::{
-    Batch, Destination, DestinationError, DestinationErrorKind, Load, LoadKind, LoadPlan, Receipt, RefreshOutcome,
-    RefreshReport, RefreshTarget, Staged, StateStore as _, Target, TargetState,
+    AuditEvent, AuditFilter, AuditStore as _, Batch, Destination, DestinationError, DestinationErrorKind, Load,
+    LoadKind, LoadPlan, Receipt, RefreshOutcome, RefreshReport, RefreshTarget, Staged, StateStore as _, Target,
+    TargetState,
 };
 
 use super::chaos::{Blow, Chaos};
@@ -34,6 +35,10 @@ pub(crate) struct Inner {
     pub(crate) writes: u64,
     /// A process that had lost its lease has put an old state over a newer one.
     pub(crate) overwritten: bool,
+    /// It did so just while another one was publishing, after that had looked: nobody can tell then, and an operator must load anew.
+    pub(crate) unseen: bool,
+    /// Workers that have looked at the target and not heard of the end of their publish.
+    publishing: BTreeSet<usize>,
     /// How often the database had been put back when the last full load was read.
     pub(crate) full_after_restores: u64,
 }
@@ -74,14 +79,15 @@ impl Place {
         }
     }
 
-    async fn apply(&self, plan: &LoadPlan, staged: &Staged) -> Result<(), DestinationError> {
+    async fn apply(&self, plan: &LoadPlan, load: Sealed) {
         // Whether the store still waits for this very load: a process that was stopped for long does not know.
         let known = self.store.load(&plan.dataset).await.unwrap();
         let waited = known.is_some_and(|known| known.checkpoint.intent.is_some_and(|it| it.run == plan.run));
+        // A load that was given up by another process, and not landed by it, takes effect after all.
+        let run = AuditFilter { run: Some(plan.run.clone()), ..AuditFilter::default() };
+        let events = self.store.events(&run).await.unwrap();
+        let given_up = !waited && !events.iter().any(|entry| matches!(entry.event, AuditEvent::Landed { .. }));
         let mut inner = self.inner.lock().unwrap();
-        let Some(load) = inner.sealed.get(&staged.path).cloned() else {
-            return Err(DestinationError::new(DestinationErrorKind::Rejected, "the sealed load is gone"));
-        };
         let before = inner.visible.clone().unwrap_or_default();
         // What was put back, or put over something newer by mistake, may go back.
         let mut exempt = inner.overwritten || inner.full_after_restores != self.chaos.lock().restored;
@@ -93,6 +99,7 @@ impl Place {
                 }
                 inner.visible = Some(rows);
                 inner.overwritten = !waited;
+                inner.unseen = !waited && inner.publishing.iter().any(|other| *other != self.worker);
                 exempt |= !waited;
                 if waited {
                     inner.full_after_restores = load.restores;
@@ -101,7 +108,12 @@ impl Place {
             LoadKind::Delta => {
                 // Tableau runs a request id once.
                 if !inner.applied.insert(plan.request_id.clone()) {
-                    return Ok(());
+                    return;
+                }
+                if given_up {
+                    inner.overwritten = true;
+                    inner.unseen = inner.publishing.iter().any(|other| *other != self.worker);
+                    exempt = true;
                 }
                 let rows = inner.visible.get_or_insert_default();
                 rows.retain(|number, _| !load.gone.contains(number));
@@ -126,14 +138,14 @@ impl Place {
                 self.chaos.violated("I3", format!("row {number} went from version {} back to {}", was.0, is.0));
             }
         }
-        Ok(())
     }
 }
 
 #[async_trait]
 impl Destination for Place {
     async fn inspect(&self, _: &Target) -> Result<TargetState, DestinationError> {
-        let inner = self.inner.lock().unwrap();
+        let mut inner = self.inner.lock().unwrap();
+        inner.publishing.insert(self.worker);
         let version = self.chaos.scenario.watched.then(|| inner.writes.to_string());
         Ok(match inner.visible {
             Some(_) => TargetState::Present { id: "it".to_owned(), version },
@@ -152,13 +164,17 @@ impl Destination for Place {
     }
 
     async fn publish(&self, plan: &LoadPlan, staged: &Staged) -> Result<Receipt, DestinationError> {
+        // What has been uploaded can take effect long after the process has been stopped, and the file is gone.
+        let Some(load) = self.inner.lock().unwrap().sealed.get(&staged.path).cloned() else {
+            return Err(DestinationError::new(DestinationErrorKind::Rejected, "the sealed load is gone"));
+        };
         let took = Duration::from_millis(self.chaos.lock().random.between(100, 4_000));
         tokio::time::sleep(took).await;
         let blow = self.chaos.effect(self.worker, "publish", false).await;
         if blow == Blow::FailBefore {
             return Err(failed(DestinationErrorKind::Unavailable));
         }
-        self.apply(plan, staged).await?;
+        self.apply(plan, load).await;
         match blow {
             Blow::DieAfter => {
                 self.chaos.delete_newest();
@@ -167,6 +183,7 @@ impl Destination for Place {
             Blow::FailAfter => return Err(failed(DestinationErrorKind::Unknown)),
             _ => {}
         }
+        self.inner.lock().unwrap().publishing.remove(&self.worker);
         Ok(Receipt {
             target_id: "it".to_owned(),
             target_version: self.chaos.scenario.watched.then(|| self.inner.lock().unwrap().writes.to_string()),
