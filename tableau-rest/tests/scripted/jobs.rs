@@ -112,11 +112,11 @@ async fn questions_come_at_growing_distances_up_to_the_longest() {
     assert!(client.jobs().handle("j-1".into()).wait(WaitPolicy::default()).await.unwrap().is_success());
     let times = asked.lock().unwrap().clone();
     let mut before = begun;
-    let mut expected = 0.5_f64;
+    let mut expected = 0.1_f64;
     for at in times {
         let pause = (at - before).as_secs_f64();
         assert!((pause - expected).abs() < 0.02, "{pause} instead of {expected}");
-        (before, expected) = (at, (expected * 1.4).min(30.0));
+        (before, expected) = (at, (expected * 1.5).min(30.0));
     }
     assert!(expected >= 30.0, "the longest pause was reached");
 }
