@@ -105,6 +105,9 @@ pub(crate) enum Fate {
     StaleToken,
 }
 
+/// No more characters of the server's own account than this go into a message.
+const LONGEST_REASON: usize = 200;
+
 impl Error {
     /// The kind of failure.
     pub fn kind(&self) -> ErrorKind {
@@ -253,7 +256,15 @@ impl Error {
     ) -> Self {
         let parsed = ServiceError::parse(body, scrubber);
         let verdict = classify::classify(status, parsed.as_ref().and_then(|service| service.code.as_deref()));
-        let mut error = Self::new(verdict.kind, verdict.delivery, operation, scrubber.clean(&verdict.message))
+        let mut message = scrubber.clean(&verdict.message);
+        // What is wrong on the server itself, nobody but the server can tell.
+        if let (ErrorKind::Server, Some(detail)) =
+            (verdict.kind, parsed.as_ref().and_then(|service| service.detail.as_deref()))
+        {
+            message.push_str(": ");
+            message.extend(detail.chars().take(LONGEST_REASON));
+        }
+        let mut error = Self::new(verdict.kind, verdict.delivery, operation, message)
             .with_hint(verdict.hint)
             .with_fate(verdict.fate);
         error.0.status = Some(status);
