@@ -90,6 +90,17 @@ impl Values {
         }
     }
 
+    /// Empty slots of the same form.
+    pub(crate) fn emptied(&self) -> Self {
+        match self {
+            Self::Text(_) => Self::Text(TextColumn::default()),
+            Self::Bool(_) => Self::Bool(Vec::new()),
+            Self::I64(_) => Self::I64(Vec::new()),
+            Self::I128(_) => Self::I128(Vec::new()),
+            Self::F64(_) => Self::F64(Vec::new()),
+        }
+    }
+
     fn len(&self) -> usize {
         match self {
             Self::Text(texts) => texts.len(),
@@ -169,12 +180,28 @@ impl ColumnData {
     }
 }
 
+/// Why a row of a batch is not to land.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RowReject {
+    /// The row.
+    pub row: usize,
+    /// The column that cannot be read or mapped.
+    pub column: String,
+    /// What is wrong with it.
+    pub reason: String,
+    /// What the operator should do next, where there is something.
+    pub hint: Option<String>,
+    /// The row as the source sent it, a JSON object.
+    pub raw: String,
+}
+
 /// Rows of one dataset, in columns.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Batch {
     schema: Arc<Schema>,
     columns: Vec<ColumnData>,
     rows: usize,
+    rejects: Vec<RowReject>,
 }
 
 impl Batch {
@@ -182,7 +209,7 @@ impl Batch {
     #[must_use]
     pub fn empty(schema: Arc<Schema>) -> Self {
         let columns = schema.columns.iter().map(|column| ColumnData::for_type(column.kind)).collect();
-        Self { schema, columns, rows: 0 }
+        Self { schema, columns, rows: 0, rejects: Vec::new() }
     }
 
     /// A batch of finished columns.
@@ -193,7 +220,7 @@ impl Batch {
         let rows = columns.first().map_or(0, |column| column.nulls.len());
         let fits = columns.len() == schema.columns.len()
             && columns.iter().all(|column| column.nulls.len() == rows && column.values.len() == rows);
-        if fits { Ok(Self { schema, columns, rows }) } else { Err(columns) }
+        if fits { Ok(Self { schema, columns, rows, rejects: Vec::new() }) } else { Err(columns) }
     }
 
     /// The schema.
@@ -214,6 +241,64 @@ impl Batch {
     /// One column.
     pub fn column(&self, at: usize) -> Option<&ColumnData> {
         self.columns.get(at)
+    }
+
+    /// Marks rows that must not land. Their keys, version and stamp are as sent; what cannot be read is null.
+    #[must_use]
+    pub fn with_rejects(mut self, rejects: Vec<RowReject>) -> Self {
+        self.rejects.extend(rejects);
+        self
+    }
+
+    /// The rows that must not land, in no order; a row may be there more than once.
+    pub fn rejects(&self) -> &[RowReject] {
+        &self.rejects
+    }
+
+    /// The rows that may land, and those that must not with their marks in order, once each.
+    ///
+    /// # Errors
+    /// [`BatchFull`] as for [`TextColumn::push`].
+    pub fn split(mut self) -> Result<(Self, Self), BatchFull> {
+        let mut bad = Self::empty(Arc::clone(&self.schema));
+        if self.rejects.is_empty() {
+            return Ok((self, bad));
+        }
+        let mut rejects = std::mem::take(&mut self.rejects);
+        // Stable: of several marks of a row the first counts.
+        rejects.sort_by_key(|reject| reject.row);
+        rejects.dedup_by_key(|reject| reject.row);
+        let mut good = Self::empty(Arc::clone(&self.schema));
+        let mut marks = rejects.into_iter().peekable();
+        for row in 0..self.rows {
+            match marks.next_if(|mark| mark.row == row) {
+                Some(mark) => {
+                    bad.push_row(&self, row)?;
+                    bad.rejects.push(RowReject { row: bad.rows - 1, ..mark });
+                }
+                None => good.push_row(&self, row)?,
+            }
+        }
+        Ok((good, bad))
+    }
+
+    /// The batch with other columns in some places.
+    pub(crate) fn with_columns(mut self, columns: Vec<(usize, ColumnData)>) -> Self {
+        for (at, column) in columns {
+            debug_assert_eq!(column.nulls.len(), self.rows, "columns of a batch are equally long");
+            if let Some(place) = self.columns.get_mut(at) {
+                *place = column;
+            }
+        }
+        self
+    }
+
+    /// The batch under a schema with columns behind its own.
+    pub(crate) fn extended(mut self, schema: Arc<Schema>, columns: Vec<ColumnData>, rejects: Vec<RowReject>) -> Self {
+        self.columns.extend(columns);
+        self.schema = schema;
+        debug_assert_eq!(self.columns.len(), self.schema.columns.len(), "each column has its data");
+        self.with_rejects(rejects)
     }
 
     /// Adds row `row` of `other`, which has the same schema.

@@ -57,6 +57,9 @@ pub struct Landed {
     pub target_id: String,
     /// [`Schema::signature`] of what lies there.
     pub signature: String,
+    /// The columns of what lies there.
+    #[serde(default)]
+    pub schema: Option<Schema>,
     /// [`DatasetSpec::selection`](crate::DatasetSpec::selection) of what lies there.
     #[serde(default)]
     pub selection: String,
@@ -97,6 +100,9 @@ pub struct Intent {
     pub rows_after: u64,
     /// What was read, and what became of it.
     pub counts: Counts,
+    /// Keys of rows that were rejected before, and are no more once this has landed.
+    #[serde(default)]
+    pub settled: Vec<String>,
     /// When the note was made.
     pub at: DateTime<Utc>,
     /// The receipt, once there is one.
@@ -116,6 +122,9 @@ pub struct Counts {
     pub unchanged: u64,
     /// Rows that did not stay: the same run read them again in a newer version, or a newer version has landed already.
     pub superseded: u64,
+    /// Rows that could not be mapped, and were kept with the reason.
+    #[serde(default)]
+    pub rejected: u64,
     /// Rows taken away, because the source has them no more. They were not read, so they are not part of the sum.
     #[serde(default)]
     pub deleted: u64,
@@ -127,7 +136,7 @@ pub struct Counts {
 impl Counts {
     /// Whether every row read is accounted for.
     pub fn balance(&self) -> bool {
-        self.read == self.inserted + self.updated + self.unchanged + self.superseded
+        self.read == self.inserted + self.updated + self.unchanged + self.superseded + self.rejected
     }
 }
 

@@ -12,7 +12,9 @@ mod digest;
 mod engine;
 #[cfg(feature = "hyper")]
 pub mod hyper;
+mod mapping;
 mod model;
+mod nearest;
 #[cfg(feature = "test-util")]
 pub mod remedy;
 #[cfg(not(feature = "test-util"))]
@@ -30,7 +32,7 @@ pub use self::audit::{
     Action, AuditEntry, AuditError, AuditEvent, AuditFilter, AuditRecord, AuditSegment, AuditStore, Records,
     Verification,
 };
-pub use self::batch::{Batch, BatchFull, ColumnData, TextColumn, Values};
+pub use self::batch::{Batch, BatchFull, ColumnData, RowReject, TextColumn, Values};
 pub use self::checkpoint::{Checkpoint, Counts, Findings, Intent, Landed, Reconciled, RunSummary};
 pub use self::clock::{Clock, SystemClock};
 pub use self::destination::{
@@ -40,10 +42,13 @@ pub use self::destination::{
 pub use self::engine::{
     Cause, Disposition, NoProgress, Progress, ProgressEvent, Stage, SyncError, Syncer, SyncerBuilder,
 };
+pub use self::mapping::{
+    ChangedType, DatePart, Derive, DerivedColumn, Drift, Mapping, MissingColumn, NewColumn, OfferedColumn, OnNull,
+};
 pub use self::model::{
     Column, ColumnType, Cursor, DatasetId, DatasetSpec, RefreshTarget, Resolution, RunId, Schema, SourceObject, Target,
     Track,
 };
 pub use self::schedule::*;
 pub use self::source::{Source, SourceError, SourceErrorKind, Window};
-pub use self::store::{FingerprintStore, StateError, StateErrorKind, StateStore};
+pub use self::store::{FingerprintStore, Reject, RejectStore, StateError, StateErrorKind, StateStore};

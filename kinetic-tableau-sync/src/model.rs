@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::mapping::{Drift, Mapping};
+
 macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -155,7 +157,7 @@ fn decimal_type(text: &str) -> Result<ColumnType, String> {
 pub struct Column {
     /// Name of the landed column.
     pub name: String,
-    /// Name of the source property (case matters in Kinetic).
+    /// Name of the source property (case matters in Kinetic); empty for a derived column.
     pub source: String,
     /// What it holds.
     pub kind: ColumnType,
@@ -168,7 +170,7 @@ pub struct Column {
 /// The columns of a dataset, resolved against the tenant's own metadata.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Schema {
-    /// Columns in landing order; those that do not land come last.
+    /// Columns in landing order; those that do not land, and then derived ones, come behind those of the source that land.
     pub columns: Vec<Column>,
     /// Positions of the key columns, in key order. Never empty.
     pub key: Vec<usize>,
@@ -398,6 +400,13 @@ pub struct DatasetSpec {
     /// The largest part of the landed rows, in percent, that one run may remove, be it by deletes or by a full load that comes out
     /// smaller. A source that answers too little by mistake must not empty a datasource. 10 unless set.
     pub max_delete_percent: u8,
+    /// Other names, values for nulls, columns of one's own.
+    pub mapping: Mapping,
+    /// What happens when the source's columns change.
+    pub drift: Drift,
+    /// Rows that one run may reject, because a value does not fit its column or the mapping does not allow it; they are kept with the
+    /// reason. One more stops the run. None unless set: sums over a table that lacks rows are wrong.
+    pub max_rejects: u64,
     /// Whether a reconcile compares whole rows even where there are row versions. It reads much more, and sees what moves no version:
     /// columns that Kinetic looks up in other tables (the vendor's name beside an invoice). False unless set.
     pub compare_rows: bool,
@@ -424,15 +433,22 @@ impl DatasetSpec {
             refresh: Vec::new(),
             page_size: 5_000,
             max_delete_percent: 10,
+            mapping: Mapping::default(),
+            drift: Drift::default(),
+            max_rejects: 0,
             compare_rows: false,
         }
     }
 
-    /// Identity of which rows are read: changes when the source object, the filter or the key does. Rows that a filter does not
-    /// select any more never show up as changes, so another selection calls for a full load.
+    /// Identity of which rows are read and what is made of them: changes when the source object, the filter or the key does, or what
+    /// the mapping makes of values. Rows that a filter does not select any more never show up as changes, so another selection calls
+    /// for a full load.
     #[must_use]
     pub fn selection(&self) -> String {
-        let parts = serde_json::to_vec(&(&self.source, &self.filter, &self.key)).unwrap_or_default();
+        let mut parts = serde_json::to_vec(&(&self.source, &self.filter, &self.key)).unwrap_or_default();
+        if !self.mapping.keeps_values() {
+            parts.extend(serde_json::to_vec(&(&self.mapping.nulls, &self.mapping.derived)).unwrap_or_default());
+        }
         format!("{:032x}", xxhash_rust::xxh3::xxh3_128(&parts))
     }
 }

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use futures_core::stream::BoxStream;
 
 use crate::batch::Batch;
+use crate::mapping::OfferedColumn;
 use crate::model::{Cursor, DatasetSpec, Schema};
 
 /// A range of the source's order.
@@ -38,6 +39,16 @@ pub trait Source: std::fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// When the source cannot be reached, or a column of the dataset does not exist.
     async fn schema(&self, dataset: &DatasetSpec) -> Result<Schema, SourceError>;
+
+    /// The columns that the source offers for a dataset, selected or not; none when it cannot tell. Needed for the policies of
+    /// [`Drift`](crate::Drift).
+    ///
+    /// # Errors
+    /// As [`schema`](Source::schema).
+    async fn offered(&self, dataset: &DatasetSpec) -> Result<Option<Vec<OfferedColumn>>, SourceError> {
+        let _ = dataset;
+        Ok(None)
+    }
 
     /// The newest position visible now; none when there is no row.
     ///

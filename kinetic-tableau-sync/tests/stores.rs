@@ -12,6 +12,7 @@ async fn memory_keeps_the_promises_of_a_store() {
     conformance::state_store(|clock| Arc::new(MemoryStore::with_clock(clock))).await;
     conformance::fingerprint_store(|| Arc::new(MemoryStore::new())).await;
     conformance::audit_store(|| Arc::new(MemoryStore::new())).await;
+    conformance::reject_store(|| Arc::new(MemoryStore::new())).await;
 }
 
 #[tokio::test]
@@ -25,6 +26,7 @@ async fn sqlite_keeps_the_promises_of_a_store() {
     conformance::state_store(|clock| Arc::new(SqliteStore::open_with_clock(next(), clock).unwrap())).await;
     conformance::fingerprint_store(|| Arc::new(SqliteStore::open(next()).unwrap())).await;
     conformance::audit_store(|| Arc::new(SqliteStore::open(next()).unwrap())).await;
+    conformance::reject_store(|| Arc::new(SqliteStore::open(next()).unwrap())).await;
 }
 
 const TTL: Duration = Duration::from_mins(1);

@@ -2,8 +2,6 @@
 
 #[cfg(feature = "kinetic")]
 mod kinetic;
-#[cfg(feature = "kinetic")]
-mod nearest;
 #[cfg(all(feature = "tableau", feature = "hyper"))]
 mod tableau;
 

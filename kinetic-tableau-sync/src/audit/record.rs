@@ -164,7 +164,7 @@ pub struct AuditRecord {
     pub request_id: String,
     /// Tableau's job, where the load has landed through one.
     pub job_id: Option<String>,
-    /// Whether the load has landed. `false`: the run was abandoned, or has not come so far.
+    /// Whether it has landed. `false`: the run was abandoned, or has not come so far, or the row was rejected.
     pub landed: bool,
     /// What became of the row.
     pub action: Action,

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 
 use sha2::{Digest as _, Sha256};
 
-use super::{AuditEntry, AuditError, AuditEvent, AuditFilter, AuditRecord, AuditSegment, Verification, codec};
+use super::{Action, AuditEntry, AuditError, AuditEvent, AuditFilter, AuditRecord, AuditSegment, Verification, codec};
 use crate::destination::Receipt;
 use crate::digest;
 use crate::model::RunId;
@@ -185,7 +185,7 @@ impl<'a> Search<'a> {
                 datasource: segment.datasource.clone(),
                 request_id: segment.request_id.clone(),
                 job_id: receipt.and_then(|receipt| receipt.job_id.clone()),
-                landed: receipt.is_some(),
+                landed: receipt.is_some() && action != Action::Reject,
                 action,
                 key: key.to_owned(),
                 version: records.versions.get(row).copied().unwrap_or_default(),

@@ -29,7 +29,7 @@ use std::sync::Arc;
 
 use self::number::Number;
 use self::scan::Scanner;
-use crate::batch::{Batch, BatchFull, ColumnData, Values};
+use crate::batch::{Batch, BatchFull, ColumnData, RowReject, Values};
 use crate::model::{Column, ColumnType, Schema};
 
 /// One page, decoded.
@@ -51,6 +51,9 @@ pub struct PageDecoder {
     by_name: HashMap<Vec<u8>, usize>,
     /// Names in the order of the last row, with the property they fill, if any.
     order: Vec<(Vec<u8>, Option<usize>)>,
+    /// Whether rows with values that do not fit are marked instead of refused with their page.
+    lenient: bool,
+    rejects: Vec<RowReject>,
 }
 
 #[derive(Debug)]
@@ -76,7 +79,16 @@ impl PageDecoder {
                 property.columns.push(at);
             }
         }
-        Self { schema, properties, by_name, order: Vec::new() }
+        Self { schema, properties, by_name, order: Vec::new(), lenient: false, rejects: Vec::new() }
+    }
+
+    /// Marks rows that hold a value which does not fit its column ([`Batch::rejects`]), instead of refusing their page; the value is
+    /// null then. What tells rows apart must fit all the same: key, version and stamp. Numbers and booleans become texts in text
+    /// columns that are no key.
+    #[must_use]
+    pub fn lenient(mut self) -> Self {
+        self.lenient = true;
+        self
     }
 
     /// Decodes one page.
@@ -92,6 +104,7 @@ impl PageDecoder {
         for property in &mut self.properties {
             property.seen_in = 0;
         }
+        self.rejects.clear();
         let mut columns: Vec<ColumnData> =
             self.schema.columns.iter().map(|column| ColumnData::for_type(column.kind)).collect();
         let mut scanner = Scanner::new(body);
@@ -118,6 +131,7 @@ impl PageDecoder {
         }
         let batch =
             Batch::from_columns(Arc::clone(&self.schema), columns).map_err(|_| DecodeError::page(Reason::Uneven))?;
+        let batch = batch.with_rejects(std::mem::take(&mut self.rejects));
         Ok(DecodedPage { batch, count, next_link })
     }
 
@@ -133,6 +147,7 @@ impl PageDecoder {
     }
 
     fn row(&mut self, scanner: &mut Scanner<'_>, columns: &mut [ColumnData], row: usize) -> Result<(), DecodeError> {
+        let (begun, marked) = (scanner.position(), self.rejects.len());
         scanner.expect(b'{').map_err(|reason| DecodeError::row(row, reason))?;
         let (mut first, mut place, mut filled) = (true, 0, 0);
         while scanner.next_member(&mut first).map_err(|reason| DecodeError::row(row, reason))? {
@@ -150,18 +165,41 @@ impl PageDecoder {
             }
             property.seen_in = row;
             filled += 1;
-            let start = scanner.position();
-            for (nth, &at) in property.columns.iter().enumerate() {
+            let (start, fills) = (scanner.position(), property.columns.len());
+            for nth in 0..fills {
+                let Some(&at) = self.properties.get(index).and_then(|property| property.columns.get(nth)) else {
+                    continue;
+                };
                 if nth > 0 {
                     scanner.back_to(start);
                 }
                 let (Some(column), Some(data)) = (self.schema.columns.get(at), columns.get_mut(at)) else {
                     continue;
                 };
-                if let Err(reason) = value(scanner, column, self.schema.key.contains(&at), data) {
+                let identity = is_identity(&self.schema, at);
+                let cast = self.lenient && !identity;
+                let Err(reason) = value(scanner, column, self.schema.key.contains(&at), cast, data) else { continue };
+                if !cast || !reason.is_of_one_value() {
                     return Err(self.error(row, index, reason));
                 }
+                scanner.back_to(start);
+                scanner.skip_value().map_err(|reason| DecodeError::row(row, reason))?;
+                data.push_null();
+                let error = self.error(row, index, reason);
+                self.rejects.push(RowReject {
+                    row: row - 1,
+                    column: error.property.clone().unwrap_or_default(),
+                    reason: reason.text().to_owned(),
+                    hint: error.hint(),
+                    raw: String::new(),
+                });
             }
+        }
+        for reject in self.rejects.iter_mut().skip(marked) {
+            let raw = scanner.since(begun);
+            // Long texts are the least of what is needed to see what is wrong.
+            let raw = raw.get(..LONGEST_RAW).unwrap_or(raw);
+            reject.raw = String::from_utf8_lossy(raw).trim().to_owned();
         }
         if filled != self.properties.len() {
             let missing = self.properties.iter().position(|property| property.seen_in != row).unwrap_or_default();
@@ -206,8 +244,71 @@ pub(crate) fn timestamp_micros(text: &str) -> Option<i64> {
     calendar::timestamp(text.as_bytes()).ok()
 }
 
+/// Most bytes that are kept of a row that cannot land.
+const LONGEST_RAW: usize = 65_536;
+
+/// Whether a column tells rows or their versions apart, so that a row cannot do without it.
+fn is_identity(schema: &Schema, at: usize) -> bool {
+    schema.key.contains(&at) || schema.version == Some(at) || schema.stamp == Some(at)
+}
+
+/// Adds a value that is written as text: a number, a date, `true`, or any text where the column holds texts. Answers why it does not
+/// fit; nothing is added then.
+pub(crate) fn push_text(
+    data: &mut ColumnData,
+    kind: ColumnType,
+    text: &str,
+) -> Result<Result<(), &'static str>, BatchFull> {
+    let number = || match Number::scan(text.as_bytes()) {
+        Ok((number, len)) if len == text.len() => Ok(number),
+        _ => Err(Reason::Type),
+    };
+    let integer = |least: i64, most: i64| {
+        let value = number()?.to_i64()?;
+        if (least..=most).contains(&value) { Ok(value) } else { Err(Reason::Range) }
+    };
+    let read = match (kind, &mut data.values) {
+        (ColumnType::Text, Values::Text(texts)) => texts.push(text).map(Ok)?,
+        (ColumnType::Bool, Values::Bool(values)) => {
+            text.parse().map(|value| values.push(value)).map_err(|_| Reason::Type)
+        }
+        (ColumnType::Int16, Values::I64(values)) => {
+            integer(i16::MIN.into(), i16::MAX.into()).map(|value| values.push(value))
+        }
+        (ColumnType::Int32, Values::I64(values)) => {
+            integer(i32::MIN.into(), i32::MAX.into()).map(|value| values.push(value))
+        }
+        (ColumnType::Int64, Values::I64(values)) => integer(i64::MIN, i64::MAX).map(|value| values.push(value)),
+        (ColumnType::Double, Values::F64(values)) => number().and_then(Number::to_f64).map(|value| values.push(value)),
+        (ColumnType::Decimal { precision, scale }, Values::I64(values)) => {
+            number().and_then(|number| number.to_decimal64(precision, scale)).map(|value| values.push(value))
+        }
+        (ColumnType::Decimal { precision, scale }, Values::I128(values)) => {
+            number().and_then(|number| number.to_decimal(precision, scale)).map(|value| values.push(value))
+        }
+        (ColumnType::Date, Values::I64(values)) => calendar::date(text.as_bytes()).map(|value| values.push(value)),
+        (ColumnType::Timestamp, Values::I64(values)) => {
+            calendar::timestamp(text.as_bytes()).map(|value| values.push(value))
+        }
+        _ => Err(Reason::Type),
+    };
+    Ok(match read {
+        Ok(()) => {
+            data.nulls.push(false);
+            Ok(())
+        }
+        Err(reason) => Err(reason.text()),
+    })
+}
+
 /// Reads one value into its slot.
-fn value(scanner: &mut Scanner<'_>, column: &Column, key: bool, data: &mut ColumnData) -> Result<(), Reason> {
+fn value(
+    scanner: &mut Scanner<'_>,
+    column: &Column,
+    key: bool,
+    cast: bool,
+    data: &mut ColumnData,
+) -> Result<(), Reason> {
     if scanner.null()? {
         if key || !column.nullable {
             return Err(Reason::NullKey);
@@ -217,7 +318,7 @@ fn value(scanner: &mut Scanner<'_>, column: &Column, key: bool, data: &mut Colum
     }
     match (column.kind, &mut data.values) {
         (ColumnType::Text, Values::Text(texts)) => {
-            let text = scanner.string()?;
+            let text = if cast { scanner.scalar()? } else { scanner.string()? };
             // The whole page was checked to be UTF-8, and escapes yield only whole characters.
             texts.push(std::str::from_utf8(&text).map_err(|_| Reason::NotUtf8)?)?;
         }
@@ -307,24 +408,35 @@ impl std::fmt::Display for DecodeError {
             (None, Some(row)) => write!(f, "row {row} of the page: ")?,
             _ => f.write_str("page: ")?,
         }
-        f.write_str(match self.reason {
-            Reason::Syntax => "not valid JSON",
-            Reason::End => "ends too early",
-            Reason::NotUtf8 => "not valid UTF-8",
-            Reason::Trailing => "something follows behind the end",
-            Reason::NoRows => "has no `value` list",
-            Reason::Depth => "nested too deeply",
-            Reason::Type => "value is of another type than the column",
-            Reason::Range => "number does not fit the column",
-            Reason::Scale => "number has more decimal places than the column",
-            Reason::TimeInDate => "date column holds a time of day",
-            Reason::Date => "not a date",
-            Reason::NullKey => "null in a key",
-            Reason::Missing => "selected, but not there",
-            Reason::Twice => "there twice",
-            Reason::Uneven => "columns of unequal length",
-            Reason::TooLong => "text of the page passes 4 GiB",
-        })
+        f.write_str(self.reason.text())
+    }
+}
+
+impl Reason {
+    /// Whether only one value is wrong, and the rest of the row can be read.
+    fn is_of_one_value(self) -> bool {
+        matches!(self, Self::Type | Self::Range | Self::Scale | Self::TimeInDate | Self::Date | Self::NullKey)
+    }
+
+    fn text(self) -> &'static str {
+        match self {
+            Self::Syntax => "not valid JSON",
+            Self::End => "ends too early",
+            Self::NotUtf8 => "not valid UTF-8",
+            Self::Trailing => "something follows behind the end",
+            Self::NoRows => "has no `value` list",
+            Self::Depth => "nested too deeply",
+            Self::Type => "value is of another type than the column",
+            Self::Range => "number does not fit the column",
+            Self::Scale => "number has more decimal places than the column",
+            Self::TimeInDate => "date column holds a time of day",
+            Self::Date => "not a date",
+            Self::NullKey => "null in a key",
+            Self::Missing => "selected, but not there",
+            Self::Twice => "there twice",
+            Self::Uneven => "columns of unequal length",
+            Self::TooLong => "text of the page passes 4 GiB",
+        }
     }
 }
 

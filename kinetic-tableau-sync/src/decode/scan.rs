@@ -254,6 +254,24 @@ impl<'a> Scanner<'a> {
         Ok(code)
     }
 
+    /// What was walked over since a position.
+    pub(super) fn since(&self, position: usize) -> &'a [u8] {
+        self.bytes.get(position..self.at).unwrap_or_default()
+    }
+
+    /// A string, or a number or boolean as it is written.
+    #[inline]
+    pub(super) fn scalar(&mut self) -> Result<Cow<'a, [u8]>, Reason> {
+        self.blank();
+        let start = self.at;
+        match self.peek() {
+            Some(b'-' | b'0'..=b'9') => self.bare_number().map(drop)?,
+            Some(b't' | b'f') => self.boolean().map(drop)?,
+            _ => return self.string(),
+        }
+        Ok(Cow::Borrowed(self.since(start)))
+    }
+
     /// A number, bare or in quotes: OData's `IEEE754Compatible` form quotes decimals and 64-bit integers.
     #[inline]
     pub(super) fn number(&mut self) -> Result<Number<'a>, Reason> {

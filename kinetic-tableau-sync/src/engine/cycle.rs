@@ -9,7 +9,8 @@ use super::{Goal, Parts, ProgressEvent, Stage, SyncError};
 use crate::audit::{AuditEntry, AuditEvent};
 use crate::checkpoint::{Checkpoint, Counts, Findings, Intent, Reconciled, RunSummary};
 use crate::destination::{LoadKind, RefreshReport, TargetState};
-use crate::model::{Cursor, DatasetSpec, RunId, Schema, Track};
+use crate::mapping::{Drift, Mapper, adjust};
+use crate::model::{Cursor, DatasetSpec, RunId, Track};
 use crate::remedy::Remedy;
 use crate::store::Lease;
 
@@ -34,7 +35,8 @@ pub(super) struct Cycle<'a> {
 /// What a run is about to do.
 struct Plan {
     kind: LoadKind,
-    schema: Arc<Schema>,
+    spec: DatasetSpec,
+    mapper: Arc<Mapper>,
     head: Option<Cursor>,
     target_id: Option<String>,
 }
@@ -103,13 +105,15 @@ impl Cycle<'_> {
             }
             let work = Work {
                 parts: self.parts,
-                spec: self.spec,
+                spec: &plan.spec,
                 run: &self.run,
-                schema: &plan.schema,
+                schema: plan.mapper.land(),
+                mapper: &plan.mapper,
+                replay: self.goal == Goal::Replay,
                 target_id: plan.target_id.as_deref(),
                 landed_generation: self.checkpoint.generation,
                 landed_rows: self.checkpoint.landed.as_ref().map_or(0, |landed| landed.rows),
-                must_keep: self.must_keep(),
+                must_keep: self.must_keep(&plan.spec),
             };
             let (filled, findings) = match plan.kind {
                 LoadKind::Full => (work.full(plan.head.clone()).await?, None),
@@ -126,9 +130,9 @@ impl Cycle<'_> {
                     self.reconciled().await?;
                     return self.refresh().await;
                 }
-                Filled::Nothing { counts, through } => {
+                Filled::Nothing { counts, through, settled } => {
                     self.counts = counts;
-                    return self.idle(through).await;
+                    return self.idle(through, &settled).await;
                 }
                 Filled::TooLarge { why } => {
                     // The records of the attempt stay in the trail as never landed, so the full load is a run of its own.
@@ -152,14 +156,16 @@ impl Cycle<'_> {
 
     /// Decides between full load and delta.
     async fn plan(&self) -> Result<Plan, SyncError> {
-        let schema = self.parts.source.schema(self.spec).await.map_err(|error| self.error(Stage::Schema, error))?;
+        let (spec, mapper) = self.mapped().await?;
+        let schema = mapper.land();
         if schema.key.is_empty() {
             let message = "the dataset has no key column; name them in its `key`";
             return Err(self.error(Stage::Schema, super::Cause::Invariant(message.to_owned())));
         }
         let target = self.parts.destination.inspect(&self.spec.target).await;
         let target = target.map_err(|error| self.error(Stage::Inspect, error))?;
-        let head = self.parts.source.head(self.spec, &schema).await.map_err(|error| self.error(Stage::Read, error))?;
+        let head =
+            self.parts.source.head(&spec, mapper.read()).await.map_err(|error| self.error(Stage::Read, error))?;
         let known = self.checkpoint.landed.as_ref().and_then(|landed| landed.version.as_ref());
         let (takes_delta, target_id) = match target {
             TargetState::Present { id, version } => {
@@ -175,13 +181,44 @@ impl Cycle<'_> {
                     && landed.target == self.spec.target
                     && Some(&landed.target_id) == target_id.as_ref()
                     && landed.signature == schema.signature()
-                    && landed.selection == self.spec.selection()
+                    && landed.selection == spec.selection()
                     && self.continues_from_cursor(head.as_ref(), landed.rows)?
             }
             None => false,
         };
         let kind = if continues && self.goal != Goal::Anew { LoadKind::Delta } else { LoadKind::Full };
-        Ok(Plan { kind, schema: Arc::new(schema), head, target_id })
+        Ok(Plan { kind, spec, mapper, head, target_id })
+    }
+
+    /// The dataset as its source offers it now, and how its rows are mapped.
+    async fn mapped(&self) -> Result<(DatasetSpec, Arc<Mapper>), SyncError> {
+        let refused = |message, hint| self.error(Stage::Schema, super::Cause::Mapping { message, hint });
+        let source = &self.parts.source;
+        let (mut spec, mut empty) = (self.spec.clone(), Vec::new());
+        if self.spec.drift != Drift::default() {
+            let offered = source.offered(self.spec).await.map_err(|error| self.error(Stage::Schema, error))?;
+            let Some(offered) = offered else {
+                let message = "this source does not tell which columns it offers".to_owned();
+                return Err(refused(message, Some("leave `drift` out".to_owned())));
+            };
+            let landed = self.checkpoint.landed.as_ref().and_then(|landed| landed.schema.as_ref());
+            let drifted = adjust(self.spec, &offered, landed).map_err(|message| refused(message, None))?;
+            empty = drifted.empty_columns().collect();
+            spec = drifted.spec;
+        }
+        let schema = source.schema(&spec).await.map_err(|error| self.error(Stage::Schema, error))?;
+        let mapper = Mapper::new(&spec.mapping, schema, empty);
+        let mapper = mapper.map_err(|error| refused(error.message, error.hint))?;
+        Ok((spec, Arc::new(mapper)))
+    }
+
+    /// Forgets rows that are rejected no more.
+    pub(super) async fn settle(&self, keys: &[String]) -> Result<(), SyncError> {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let forgotten = self.parts.rejects.forget(self.lease, keys).await;
+        forgotten.map_err(|error| self.error(Stage::State, error))
     }
 
     /// Whether the source's head lies at or behind the checkpoint. Where it lies before it, the database was put back to an older
@@ -246,9 +283,10 @@ impl Cycle<'_> {
     }
 
     /// Nothing is to land: the checkpoint moves on.
-    async fn idle(&mut self, through: Option<Cursor>) -> Result<(), SyncError> {
+    async fn idle(&mut self, through: Option<Cursor>, settled: &[String]) -> Result<(), SyncError> {
         self.audit(AuditEvent::Idle { counts: self.counts, through: through.clone() }).await?;
         self.checkpoint.cursor = through;
+        self.settle(settled).await?;
         self.reconciled().await?;
         self.refresh().await
     }
@@ -265,12 +303,12 @@ impl Cycle<'_> {
     }
 
     /// How many rows a full load must have, unless it is asked for: what has landed by the same selection, less what may go.
-    fn must_keep(&self) -> u64 {
+    fn must_keep(&self, spec: &DatasetSpec) -> u64 {
         if self.goal == Goal::Anew || !self.parts.remedies.has(Remedy::DeleteLimit) {
             return 0;
         }
         let rows = match &self.checkpoint.landed {
-            Some(landed) if landed.target != self.spec.target || landed.selection != self.spec.selection() => 0,
+            Some(landed) if landed.target != spec.target || landed.selection != spec.selection() => 0,
             Some(landed) => landed.rows,
             // Given up: what lies there is not known, but something did.
             None => self.checkpoint.last_success.as_ref().map_or(0, |run| run.landed_rows),

@@ -109,6 +109,12 @@ impl Cycle<'_> {
         }
         let promoted = self.parts.fingerprints.promote(self.lease, intent.generation, &intent.run).await;
         promoted.map_err(|error| self.error(Stage::State, error))?;
+        if intent.kind == LoadKind::Full {
+            let forgotten = self.parts.rejects.forget_others(self.lease, &intent.run).await;
+            forgotten.map_err(|error| self.error(Stage::State, error))?;
+        } else {
+            self.settle(&intent.settled).await?;
+        }
         self.checkpoint.cursor = intent.through;
         if intent.kind == LoadKind::Full {
             self.checkpoint.whole_at = Some(self.parts.clock.now());
@@ -118,6 +124,7 @@ impl Cycle<'_> {
         self.checkpoint.landed = Some(Landed {
             signature: intent.schema.signature(),
             selection: intent.selection,
+            schema: Some(intent.schema),
             version: receipt.target_version,
             target: intent.target,
             target_id: receipt.target_id,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::journal::Journal;
 use super::reading::{Reader, What};
+use super::rejects::OpenRejects;
 use super::rows::RowHasher;
 use super::sift::{Chunk, Fate, fingerprint};
 use super::{Cause, Parts, ProgressEvent, Stage, SyncError};
@@ -12,9 +13,13 @@ use crate::audit::Action;
 use crate::batch::{Batch, BatchFull};
 use crate::checkpoint::{Counts, Intent};
 use crate::destination::{DestinationErrorKind, Load, LoadKind, LoadPlan};
+use crate::mapping::Mapper;
 use crate::model::{Cursor, DatasetSpec, RunId, Schema, Track};
 use crate::remedy::Remedy;
 use crate::source::Window;
+
+/// Keys that are asked for together.
+pub(super) const KEYS: usize = 2_000;
 
 /// Rows that are compared with the fingerprints at once: each comparison streams over all of them.
 pub(super) const CHUNK: usize = 65_536;
@@ -30,6 +35,9 @@ pub(super) struct Work<'a> {
     pub(super) spec: &'a DatasetSpec,
     pub(super) run: &'a RunId,
     pub(super) schema: &'a Arc<Schema>,
+    pub(super) mapper: &'a Arc<Mapper>,
+    /// Whether rows that were rejected before are read again.
+    pub(super) replay: bool,
     pub(super) target_id: Option<&'a str>,
     /// The generation of fingerprints that describes what lies in the target.
     pub(super) landed_generation: u64,
@@ -54,6 +62,8 @@ pub(super) enum Filled {
         counts: Counts,
         /// Where the checkpoint moves.
         through: Option<Cursor>,
+        /// Keys of rows that are rejected no more.
+        settled: Vec<String>,
     },
     /// Too much changed for a delta.
     TooLarge {
@@ -73,6 +83,8 @@ pub(super) struct Filling<'a> {
     pub(super) behind: Option<i64>,
     /// Rows that contradict what has landed, as after a restore of the database.
     pub(super) older: u64,
+    /// What earlier runs have rejected.
+    pub(super) open: OpenRejects,
 }
 
 impl<'a> Work<'a> {
@@ -91,6 +103,7 @@ impl<'a> Work<'a> {
         let Some(mut through) = head else { return Ok(None) };
         let mut reader = self.read(Window { after: None, overlap: false, through: through.clone() });
         while let Some(batch) = self.next(&mut reader).await? {
+            let batch = self.take(filling, batch).await?;
             for row in 0..batch.rows() {
                 let print = fingerprint(&mut filling.hasher, &batch, row);
                 filling.journal.note(Action::Insert, &batch, row, print).map_err(|full| self.full_batch(full))?;
@@ -102,8 +115,12 @@ impl<'a> Work<'a> {
             self.report_read(filling);
         }
         for _ in 0..CATCH_UP_ROUNDS {
-            let now =
-                self.parts.source.head(self.spec, self.schema).await.map_err(|error| self.error(Stage::Read, error))?;
+            let now = self
+                .parts
+                .source
+                .head(self.spec, self.mapper.read())
+                .await
+                .map_err(|error| self.error(Stage::Read, error))?;
             let Some(now) = now.filter(|now| *now != through) else {
                 break;
             };
@@ -123,16 +140,20 @@ impl<'a> Work<'a> {
     /// Reads what changed behind `after`.
     pub(super) async fn delta(&self, after: Option<Cursor>, head: Option<Cursor>) -> Result<Filled, SyncError> {
         let Some(through) = head else {
-            return Ok(Filled::Nothing { counts: Counts::default(), through: None });
+            return Ok(Filled::Nothing { counts: Counts::default(), through: None, settled: Vec::new() });
         };
         let plan = self.load_plan(LoadKind::Delta);
         let mut filling = self.begin(&plan, self.landed_generation);
+        filling.open = self.open_rejects().await?;
         filling.behind = match self.spec.track {
             Track::Revision { .. } => after.as_ref().and_then(|after| after.as_str().parse().ok()),
             _ => None,
         };
         let window = Window { after: after.clone(), overlap: true, through: through.clone() };
-        let filled = self.sift_window(&mut filling, window, Some(&plan), self.parts.delta_rows).await;
+        let filled = match self.replay_rejects(&mut filling, &plan).await {
+            Ok(()) => self.sift_window(&mut filling, window, Some(&plan), self.parts.delta_rows).await,
+            Err(error) => Err(error),
+        };
         match filled {
             Ok(None) => {}
             Err(error) => return Err(abandon(filling.load.take(), error).await),
@@ -145,7 +166,9 @@ impl<'a> Work<'a> {
             }
         }
         if filling.load.is_none() {
-            return Ok(Filled::Nothing { counts: filling.counts, through: Some(through) });
+            filling.journal.flush().await?;
+            let settled = filling.open.settled();
+            return Ok(Filled::Nothing { counts: filling.counts, through: Some(through), settled });
         }
         self.seal(filling, plan, after, Some(through)).await
     }
@@ -165,6 +188,7 @@ impl<'a> Work<'a> {
             let batch = self.next(&mut reader).await?;
             let ended = batch.is_none();
             if let Some(batch) = batch {
+                let batch = self.take(filling, batch).await?;
                 chunk.push(batch, &mut filling.hasher);
             }
             if chunk.rows() >= CHUNK || (ended && !chunk.is_empty()) {
@@ -181,6 +205,24 @@ impl<'a> Work<'a> {
                 return Ok(None);
             }
         }
+    }
+
+    /// Reads again, by their keys, what earlier runs have rejected, where that is wanted. What is not found is gone.
+    async fn replay_rejects(&self, filling: &mut Filling<'a>, plan: &LoadPlan) -> Result<(), SyncError> {
+        if !self.replay {
+            return Ok(());
+        }
+        for some in filling.open.keys().chunks(KEYS) {
+            let (chunk, found) = self.fetch(filling, some.iter().map(|(_, text)| text.as_str())).await?;
+            for (hash, _) in some.iter().filter(|(hash, _)| !found.contains(hash)) {
+                filling.open.settle(*hash);
+            }
+            if !chunk.is_empty() {
+                self.sift_chunk(filling, &chunk, Some(plan), |_, _, _| {}).await?;
+            }
+            self.report_read(filling);
+        }
+        Ok(())
     }
 
     pub(super) async fn sift_chunk(
@@ -278,13 +320,14 @@ impl<'a> Work<'a> {
         let expected = counts.inserted + counts.updated;
         if staged.rows != expected || staged.deletes != counts.deleted || !counts.balance() {
             let message = format!(
-                "{} rows were read ({} new, {} changed, {} unchanged, {} superseded) and {} are to go, but {} and {} are staged; \
+                "{} rows were read ({} new, {} changed, {} unchanged, {} superseded, {} rejected) and {} are to go, but {} and {} are staged; \
                  nothing was published",
                 counts.read,
                 counts.inserted,
                 counts.updated,
                 counts.unchanged,
                 counts.superseded,
+                counts.rejected,
                 counts.deleted,
                 staged.rows,
                 staged.deletes
@@ -321,6 +364,7 @@ impl<'a> Work<'a> {
             staged,
             rows_after,
             counts,
+            settled: filling.open.settled(),
             at: self.parts.clock.now(),
             receipt: None,
         };
@@ -347,11 +391,19 @@ impl<'a> Work<'a> {
             counts: Counts::default(),
             behind: None,
             older: 0,
+            open: OpenRejects::default(),
         }
     }
 
     pub(super) fn read(&self, window: Window) -> Reader {
-        Reader::start(Arc::clone(&self.parts.source), self.spec.clone(), Arc::clone(self.schema), What::Window(window))
+        self.reader(What::Window(window))
+    }
+
+    /// A reader of whole rows, mapped.
+    pub(super) fn reader(&self, what: What) -> Reader {
+        let mapper = Arc::clone(self.mapper);
+        let (source, read) = (Arc::clone(&self.parts.source), Arc::clone(mapper.read()));
+        Reader::start(source, self.spec.clone(), read, Some(mapper), what)
     }
 
     pub(super) async fn next(&self, reader: &mut Reader) -> Result<Option<Batch>, SyncError> {

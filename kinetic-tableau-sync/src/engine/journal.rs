@@ -98,7 +98,28 @@ impl<'a> Journal<'a> {
         Ok(())
     }
 
-    /// How many rows were noted in all.
+    /// Notes a row that will not land, and why.
+    pub(super) fn note_reject(
+        &mut self,
+        batch: &Batch,
+        row: usize,
+        print: Fingerprint,
+        reason: &str,
+    ) -> Result<(), BatchFull> {
+        let schema = batch.schema();
+        let text_of = |at: Option<usize>| {
+            at.and_then(|at| batch.column(at)).and_then(|column| column.text_at(row)).unwrap_or_default()
+        };
+        let (row_id, stamp) = (text_of(schema.row_id), text_of(schema.stamp));
+        let key = self.hasher.key_text(schema, batch, row);
+        self.records.push(Action::Reject, key, print.version, row_id, stamp, print.row, reason)?;
+        for (column, &at) in self.records.dimensions.iter_mut().zip(&schema.dimensions) {
+            column.push(self.hasher.plain_text(batch, at, row))?;
+        }
+        Ok(())
+    }
+
+    /// How many rows were noted in all that change the target.
     pub(super) fn noted(&self) -> u64 {
         self.noted
     }
@@ -127,6 +148,9 @@ impl<'a> Journal<'a> {
         };
         self.parts.audit.append(segment).await.map_err(|error| self.failed(Stage::Audit, error))?;
         let prints = std::mem::take(&mut self.prints);
+        if prints.entries.is_empty() {
+            return Ok(());
+        }
         self.parts
             .fingerprints
             .append(&self.spec.id, self.generation, &self.run, prints)

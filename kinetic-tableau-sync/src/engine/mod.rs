@@ -19,7 +19,8 @@ mod policy;
 mod progress;
 mod reading;
 mod reconcile;
-mod rows;
+mod rejects;
+pub(crate) mod rows;
 mod sift;
 
 use std::sync::Arc;
@@ -34,7 +35,7 @@ use crate::destination::Destination;
 use crate::model::DatasetSpec;
 use crate::remedy::Remedies;
 use crate::source::Source;
-use crate::store::{FingerprintStore, Lease, StateStore};
+use crate::store::{FingerprintStore, Lease, RejectStore, StateStore};
 
 /// How long a lease lasts unless it is renewed. It is renewed after a third of that.
 const LEASE: Duration = Duration::from_mins(1);
@@ -54,6 +55,8 @@ enum Goal {
     Anew,
     /// A comparison of everything.
     Reconcile,
+    /// What changed since the last one, and what was rejected.
+    Replay,
 }
 
 #[derive(Debug)]
@@ -63,6 +66,7 @@ struct Parts {
     state: Arc<dyn StateStore>,
     audit: Arc<dyn AuditStore>,
     fingerprints: Arc<dyn FingerprintStore>,
+    rejects: Arc<dyn RejectStore>,
     clock: Arc<dyn Clock>,
     progress: Arc<dyn Progress>,
     owner: String,
@@ -71,10 +75,10 @@ struct Parts {
 }
 
 impl Syncer {
-    /// A syncer that reads here and lands there, with one store that keeps state, audit and fingerprints.
+    /// A syncer that reads here and lands there, with one store that keeps state, audit, fingerprints and rejects.
     pub fn builder<S>(source: Arc<dyn Source>, destination: Arc<dyn Destination>, store: Arc<S>) -> SyncerBuilder
     where
-        S: StateStore + AuditStore + FingerprintStore,
+        S: StateStore + AuditStore + FingerprintStore + RejectStore,
     {
         SyncerBuilder {
             parts: Parts {
@@ -82,7 +86,8 @@ impl Syncer {
                 destination,
                 state: Arc::clone(&store) as _,
                 audit: Arc::clone(&store) as _,
-                fingerprints: store,
+                fingerprints: Arc::clone(&store) as _,
+                rejects: store,
                 clock: Arc::new(SystemClock),
                 progress: Arc::new(NoProgress),
                 owner: format!("process {}", std::process::id()),
@@ -125,6 +130,15 @@ impl Syncer {
     /// As [`run`](Syncer::run).
     pub async fn reconcile(&self, dataset: &DatasetSpec) -> Result<RunSummary, SyncError> {
         self.pursue(dataset, Goal::Reconcile).await
+    }
+
+    /// Runs one cycle that also reads again, by their keys, the rows that earlier runs have rejected: after they were mended in
+    /// Kinetic without a change that tracking sees, or after a passing fault. (A change of the mapping is a full load anyway.)
+    ///
+    /// # Errors
+    /// As [`run`](Syncer::run).
+    pub async fn replay(&self, dataset: &DatasetSpec) -> Result<RunSummary, SyncError> {
+        self.pursue(dataset, Goal::Replay).await
     }
 
     async fn pursue(&self, dataset: &DatasetSpec, goal: Goal) -> Result<RunSummary, SyncError> {
@@ -183,6 +197,12 @@ impl SyncerBuilder {
     /// Keeps the fingerprints elsewhere.
     pub fn fingerprints(mut self, fingerprints: Arc<dyn FingerprintStore>) -> Self {
         self.parts.fingerprints = fingerprints;
+        self
+    }
+
+    /// Keeps rejected rows elsewhere.
+    pub fn rejects(mut self, rejects: Arc<dyn RejectStore>) -> Self {
+        self.parts.rejects = rejects;
         self
     }
 

@@ -110,6 +110,22 @@ pub enum Cause {
     /// The source answers so much less than has landed that it looks like a mistake; nothing was changed.
     #[error("{0}")]
     Loss(String),
+    /// The dataset does not fit what the source offers: its mapping, or columns that have changed.
+    #[error("{message}")]
+    Mapping {
+        /// What does not fit.
+        message: String,
+        /// What to do next, where that is known.
+        hint: Option<String>,
+    },
+    /// More rows cannot be mapped than the dataset allows. They are kept with their reasons; nothing was published.
+    #[error("{message}")]
+    Rejected {
+        /// The first of them, and how many.
+        message: String,
+        /// What to do about the first of them, where that is known.
+        hint: Option<String>,
+    },
     /// A promise between the components was broken; nothing was published.
     #[error("{0}")]
     Invariant(String),
@@ -171,7 +187,9 @@ impl SyncError {
                 StateErrorKind::Leased | StateErrorKind::Stale => retry,
                 _ => Disposition::Operator,
             },
-            Cause::Audit(_) | Cause::Loss(_) | Cause::Invariant(_) => Disposition::Operator,
+            Cause::Audit(_) | Cause::Loss(_) | Cause::Mapping { .. } | Cause::Rejected { .. } | Cause::Invariant(_) => {
+                Disposition::Operator
+            }
         }
     }
 
@@ -191,6 +209,13 @@ impl SyncError {
                 "see whether the rows are really gone from Kinetic, and whether its user may still read them; if they are gone, \
                  load in full (`sync --full`), or raise `max_delete_percent`",
             ),
+            Cause::Mapping { hint, .. } => {
+                Some(hint.as_deref().unwrap_or("change the dataset, or its policies in `drift`"))
+            }
+            Cause::Rejected { hint, .. } => {
+                let otherwise = "mend the row in Kinetic, or let some rows be left out with `max_rejects`";
+                Some(hint.as_deref().unwrap_or(otherwise))
+            }
             Cause::Invariant(_) => Some("run again; when it stays, report it with the output of `--verbose`"),
         }
     }

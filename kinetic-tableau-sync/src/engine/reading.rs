@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::batch::Batch;
+use crate::mapping::Mapper;
 use crate::model::{DatasetSpec, Schema};
 use crate::source::{Source, SourceError, SourceErrorKind, Window};
 
@@ -31,7 +32,14 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    pub(super) fn start(source: Arc<dyn Source>, dataset: DatasetSpec, schema: Arc<Schema>, what: What) -> Self {
+    /// Reads the columns of `schema`, and maps them where there is a mapper.
+    pub(super) fn start(
+        source: Arc<dyn Source>,
+        dataset: DatasetSpec,
+        schema: Arc<Schema>,
+        mapper: Option<Arc<Mapper>>,
+        what: What,
+    ) -> Self {
         let (sender, batches) = mpsc::channel(AHEAD);
         let task = tokio::spawn(async move {
             let mut stream = match what {
@@ -39,6 +47,13 @@ impl Reader {
                 What::Keys(keys) => source.fetch(&dataset, schema, keys),
             };
             while let Some(batch) = stream.next().await {
+                let batch = match &mapper {
+                    Some(mapper) => batch.and_then(|batch| {
+                        let mapped = mapper.apply(batch);
+                        mapped.map_err(|full| SourceError::new(SourceErrorKind::Decode, full.to_string()))
+                    }),
+                    None => batch,
+                };
                 let failed = batch.is_err();
                 if sender.send(batch).await.is_err() || failed {
                     return;

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 
 use super::cycle::most_deletes;
-use super::fill::{CATCH_UP_ROUNDS, CHUNK, Filled, Filling, Work, abandon, went_back};
+use super::fill::{CATCH_UP_ROUNDS, CHUNK, Filled, Filling, KEYS, Work, abandon, went_back};
 use super::reading::{Reader, What};
 use super::rows::RowHasher;
 use super::sift::{Chunk, Fate, fingerprint};
@@ -26,9 +26,6 @@ use crate::model::{Cursor, RunId, Schema, Track};
 use crate::remedy::Remedy;
 use crate::source::Window;
 use crate::store::{Fingerprint, Layer, Prints, Slice};
-
-/// Keys that are asked for together.
-const KEYS: usize = 2_000;
 
 /// How many rows that are surely there are asked for beside those that seem to be gone.
 const CONTROLS: usize = 3;
@@ -55,6 +52,7 @@ impl<'a> Work<'a> {
     ) -> Result<(Filled, Option<Findings>), SyncError> {
         let plan = self.load_plan(LoadKind::Delta);
         let mut filling = self.begin(&plan, self.landed_generation);
+        filling.open = self.open_rejects().await?;
         let mut findings = Findings::default();
         match self.compare(&mut filling, &mut findings, &plan, cursor.as_ref(), head).await {
             Ok(None) => {}
@@ -68,7 +66,8 @@ impl<'a> Work<'a> {
             Err(error) => return Err(abandon(filling.load.take(), error).await),
         }
         let filled = if filling.load.is_none() {
-            Filled::Nothing { counts: filling.counts, through: cursor }
+            filling.journal.flush().await?;
+            Filled::Nothing { counts: filling.counts, through: cursor, settled: filling.open.settled() }
         } else {
             self.seal(filling, plan, cursor.clone(), cursor).await?
         };
@@ -104,7 +103,7 @@ impl<'a> Work<'a> {
                 }
             }
         }
-        let found = self.differences(&listing, versions.is_some(), cursor, findings).await?;
+        let found = self.differences(&listing, versions.is_some(), cursor, findings, filling).await?;
         if found.older > 0 && self.parts.remedies.has(Remedy::RestoreCheck) {
             return Ok(Some(went_back(found.older)));
         }
@@ -138,6 +137,7 @@ impl<'a> Work<'a> {
                 Arc::clone(&self.parts.source),
                 self.spec.clone(),
                 Arc::clone(schema),
+                None,
                 What::Window(window),
             );
             while let Some(batch) = self.next(&mut reader).await? {
@@ -153,7 +153,8 @@ impl<'a> Work<'a> {
             }
             // Rows that changed meanwhile have left the window; they come with the next one.
             let source = &self.parts.source;
-            let now = source.head(self.spec, self.schema).await.map_err(|error| self.error(Stage::Read, error))?;
+            let now =
+                source.head(self.spec, self.mapper.read()).await.map_err(|error| self.error(Stage::Read, error))?;
             let Some(now) = now.filter(|now| *now != through) else { break };
             let later = source.is_after(self.spec, &now, &through);
             if !later.map_err(|error| self.error(Stage::Read, error))? {
@@ -188,6 +189,7 @@ impl<'a> Work<'a> {
                     sighted(&mut hasher, &batch, row, &mut seen).map_err(|full| self.full_batch(full))?;
                 }
                 findings.listed += batch.rows() as u64;
+                let batch = self.take(filling, batch).await?;
                 chunk.push(batch, &mut filling.hasher);
             }
             if chunk.rows() >= CHUNK || (ended && !chunk.is_empty()) {
@@ -219,15 +221,18 @@ impl<'a> Work<'a> {
         versions: bool,
         cursor: Option<&Cursor>,
         findings: &mut Findings,
+        filling: &mut Filling<'a>,
     ) -> Result<Differences, SyncError> {
         let state = |error| self.error(Stage::State, error);
         let prints = &self.parts.fingerprints;
         let mut found = Differences::default();
+        let mut rejected: HashSet<u128> = filling.open.keys().into_iter().map(|(hash, _)| hash).collect();
         for slice in Slice::for_rows(self.landed_rows.max(findings.listed)) {
             let landed =
                 prints.slice(&self.spec.id, Layer::Landed(self.landed_generation), slice).await.map_err(state)?;
             let listed = prints.slice(&self.spec.id, Layer::Staged(listing), slice).await.map_err(state)?;
             for (&key, seen) in &listed {
+                rejected.remove(&key);
                 match landed.get(&key) {
                     Some(known) if !versions || known.version == seen.version => {
                         // The first ones by hash, so that the same events always have the same course.
@@ -249,6 +254,8 @@ impl<'a> Work<'a> {
         }
         found.same.sort_unstable();
         found.same.truncate(CONTROLS);
+        // Rejected rows that the source has no more.
+        rejected.into_iter().for_each(|hash| filling.open.settle(hash));
         Ok(found)
     }
 
@@ -277,7 +284,7 @@ impl<'a> Work<'a> {
         let mut texts: Vec<(u128, String)> = texts.into_iter().collect();
         texts.sort_unstable();
         for some in texts.chunks(KEYS) {
-            let chunk = self.fetch(filling, some.iter().map(|(_, text)| text.as_str())).await?;
+            let (chunk, _) = self.fetch(filling, some.iter().map(|(_, text)| text.as_str())).await?;
             if !chunk.is_empty() {
                 self.sift_and_count(filling, findings, &chunk, plan, cursor).await?;
             }
@@ -371,15 +378,15 @@ impl<'a> Work<'a> {
                 }
                 let keys = missing.iter().map(|(_, text)| *text).chain(controls.iter().copied());
                 let there = if self.parts.remedies.has(Remedy::SecondSighting) {
-                    self.fetch(filling, keys).await?.keys()
+                    self.fetch(filling, keys).await?.1
                 } else {
-                    found.same.iter().map(|key| (*key, None)).collect()
+                    found.same.iter().copied().collect()
                 };
-                if limited && !found.same.iter().any(|key| there.contains_key(key)) {
+                if limited && !found.same.iter().any(|key| there.contains(key)) {
                     findings.refused = Some("rows that are there are not found by their keys".to_owned());
                     return Ok(());
                 }
-                missing.retain(|(key, _)| !there.contains_key(key));
+                missing.retain(|(key, _)| !there.contains(key));
             }
             to_delete.extend(missing);
         }
@@ -401,20 +408,21 @@ impl<'a> Work<'a> {
         Ok(())
     }
 
-    /// The rows of some keys, as the source has them now.
-    async fn fetch<'t>(
+    /// The rows of some keys, as the source has them now; and the keys that it has, also of rows that cannot be mapped.
+    pub(super) async fn fetch<'t>(
         &self,
         filling: &mut Filling<'a>,
         texts: impl Iterator<Item = &'t str>,
-    ) -> Result<Chunk, SyncError> {
+    ) -> Result<(Chunk, HashSet<u128>), SyncError> {
         let keys = self.key_batch(texts)?;
-        let (source, schema) = (Arc::clone(&self.parts.source), Arc::clone(self.schema));
-        let mut reader = Reader::start(source, self.spec.clone(), schema, What::Keys(keys));
-        let mut chunk = Chunk::default();
+        let mut reader = self.reader(What::Keys(keys));
+        let (mut chunk, mut found) = (Chunk::default(), HashSet::new());
         while let Some(batch) = self.next(&mut reader).await? {
+            found.extend((0..batch.rows()).map(|row| filling.hasher.key(batch.schema(), &batch, row)));
+            let batch = self.take(filling, batch).await?;
             chunk.push(batch, &mut filling.hasher);
         }
-        Ok(chunk)
+        Ok((chunk, found))
     }
 
     /// Keys as columns. They were written by this engine, as JSON arrays in the order of the key.

@@ -12,14 +12,14 @@ use crate::model::{ColumnType, Schema};
 
 /// Scratch space for one row after the other.
 #[derive(Debug, Default)]
-pub(super) struct RowHasher {
+pub(crate) struct RowHasher {
     bytes: Vec<u8>,
     text: String,
 }
 
 impl RowHasher {
     /// Hash of the key.
-    pub(super) fn key(&mut self, schema: &Schema, batch: &Batch, row: usize) -> u128 {
+    pub(crate) fn key(&mut self, schema: &Schema, batch: &Batch, row: usize) -> u128 {
         self.bytes.clear();
         for column in schema.key.iter().filter_map(|&at| batch.column(at)) {
             canonical(&mut self.bytes, column, row);
@@ -28,7 +28,7 @@ impl RowHasher {
     }
 
     /// Hash of the values that land.
-    pub(super) fn landed(&mut self, schema: &Schema, batch: &Batch, row: usize) -> u128 {
+    pub(crate) fn landed(&mut self, schema: &Schema, batch: &Batch, row: usize) -> u128 {
         self.bytes.clear();
         for (at, _) in schema.landed() {
             if let Some(column) = batch.column(at) {
@@ -39,7 +39,7 @@ impl RowHasher {
     }
 
     /// The key as a JSON array.
-    pub(super) fn key_text(&mut self, schema: &Schema, batch: &Batch, row: usize) -> &str {
+    pub(crate) fn key_text(&mut self, schema: &Schema, batch: &Batch, row: usize) -> &str {
         self.text.clear();
         self.text.push('[');
         for (nth, &at) in schema.key.iter().enumerate() {
@@ -54,8 +54,21 @@ impl RowHasher {
         &self.text
     }
 
+    /// The row as a JSON object of what was read, under its source names.
+    pub(crate) fn row_text(&mut self, schema: &Schema, batch: &Batch, row: usize) -> String {
+        self.text.clear();
+        for column in schema.columns.iter().zip(batch.columns()) {
+            self.text.push(if self.text.is_empty() { '{' } else { ',' });
+            // Writing to a String cannot fail.
+            let _ = write!(self.text, "{}:", serde_json::Value::from(column.0.source.as_str()));
+            json(&mut self.text, column.0.kind, column.1, row);
+        }
+        self.text.push('}');
+        self.text.clone()
+    }
+
     /// One value as plain text, as kept for dimensions; empty for null.
-    pub(super) fn plain_text(&mut self, batch: &Batch, at: usize, row: usize) -> &str {
+    pub(crate) fn plain_text(&mut self, batch: &Batch, at: usize, row: usize) -> &str {
         self.text.clear();
         let schema = batch.schema();
         if let (Some(column), Some(of)) =

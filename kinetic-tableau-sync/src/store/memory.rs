@@ -7,8 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{
-    FingerprintStore, Layer, Lease, Prints, Seen, Slice, StateError, StateErrorKind, StateStore, Versioned, lease_ends,
-    packed,
+    FingerprintStore, Layer, Lease, Prints, Reject, RejectStore, Seen, Slice, StateError, StateErrorKind, StateStore,
+    Versioned, lease_ends, packed,
 };
 use crate::audit::trail::{self, Entry, HASH, Kind, Search, Verifier};
 use crate::audit::{AuditEntry, AuditError, AuditFilter, AuditRecord, AuditSegment, AuditStore, Verification};
@@ -29,6 +29,7 @@ struct Inner {
     leases: HashMap<DatasetId, Lease>,
     last_fence: u64,
     fingerprints: Vec<Block>,
+    rejects: BTreeMap<(DatasetId, String), Reject>,
     trail: Vec<Entry>,
 }
 
@@ -173,6 +174,45 @@ impl StateStore for MemoryStore {
         if inner.holds(lease) {
             inner.leases.remove(&lease.dataset);
         }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl RejectStore for MemoryStore {
+    async fn keep(&self, rejects: Vec<Reject>) -> Result<(), StateError> {
+        let mut inner = self.inner();
+        let rejects = rejects.into_iter().map(|reject| ((reject.dataset.clone(), reject.key.clone()), reject));
+        inner.rejects.extend(rejects);
+        Ok(())
+    }
+
+    async fn rejects(&self, dataset: &DatasetId, after: Option<&str>, limit: usize) -> Result<Vec<Reject>, StateError> {
+        let inner = self.inner();
+        let of = inner.rejects.values().filter(|reject| reject.dataset == *dataset);
+        let behind = of.filter(|reject| after.is_none_or(|after| reject.key.as_str() > after));
+        Ok(behind.take(limit).cloned().collect())
+    }
+
+    async fn count_rejects(&self, dataset: &DatasetId) -> Result<u64, StateError> {
+        Ok(self.inner().rejects.values().filter(|reject| reject.dataset == *dataset).count() as u64)
+    }
+
+    async fn forget(&self, lease: &Lease, keys: &[String]) -> Result<(), StateError> {
+        let mut inner = self.inner();
+        if !inner.holds(lease) {
+            return Err(super::taken_over(lease));
+        }
+        inner.rejects.retain(|(dataset, key), _| *dataset != lease.dataset || !keys.contains(key));
+        Ok(())
+    }
+
+    async fn forget_others(&self, lease: &Lease, run: &RunId) -> Result<(), StateError> {
+        let mut inner = self.inner();
+        if !inner.holds(lease) {
+            return Err(super::taken_over(lease));
+        }
+        inner.rejects.retain(|(dataset, _), reject| *dataset != lease.dataset || reject.run == *run);
         Ok(())
     }
 }

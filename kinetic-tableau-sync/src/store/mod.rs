@@ -4,6 +4,7 @@
 pub mod conformance;
 mod memory;
 mod packed;
+mod rejects;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
@@ -14,6 +15,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 pub use self::memory::MemoryStore;
+pub use self::rejects::{Reject, RejectStore};
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::SqliteStore;
 use crate::batch::{BatchFull, TextColumn};

@@ -49,6 +49,29 @@ impl StateStore for FaultyStore {
 }
 
 #[async_trait]
+impl RejectStore for FaultyStore {
+    async fn keep(&self, rejects: Vec<Reject>) -> Result<(), StateError> {
+        effect!(self.fault, storage(), self.inner.keep(rejects).await)
+    }
+
+    async fn rejects(&self, dataset: &DatasetId, after: Option<&str>, limit: usize) -> Result<Vec<Reject>, StateError> {
+        self.inner.rejects(dataset, after, limit).await
+    }
+
+    async fn count_rejects(&self, dataset: &DatasetId) -> Result<u64, StateError> {
+        self.inner.count_rejects(dataset).await
+    }
+
+    async fn forget(&self, lease: &Lease, keys: &[String]) -> Result<(), StateError> {
+        effect!(self.fault, storage(), self.inner.forget(lease, keys).await)
+    }
+
+    async fn forget_others(&self, lease: &Lease, run: &RunId) -> Result<(), StateError> {
+        effect!(self.fault, storage(), self.inner.forget_others(lease, run).await)
+    }
+}
+
+#[async_trait]
 impl FingerprintStore for FaultyStore {
     async fn append(
         &self,

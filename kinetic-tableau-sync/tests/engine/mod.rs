@@ -3,5 +3,6 @@
 mod crash;
 mod cycle;
 mod faulty;
+mod mapping;
 mod reconcile;
 mod world;

@@ -179,7 +179,7 @@ impl Source for MemorySource {
         };
         let first = window.after.as_ref().map_or(0, number) - overlap;
         let through = number(&window.through);
-        stream::unfold((first, PageDecoder::new(schema)), move |(last, mut decoder)| async move {
+        stream::unfold((first, PageDecoder::new(schema).lenient()), move |(last, mut decoder)| async move {
             let page = self.pages.fetch_add(1, Ordering::SeqCst) + 1;
             if self.fail_after.fetch_sub(1, Ordering::SeqCst) == 0 {
                 let error = SourceError::new(SourceErrorKind::Unavailable, "the network is gone");
@@ -216,7 +216,7 @@ impl Source for MemorySource {
         let nums = (0..keys.rows()).filter_map(|row| keys.column(1)?.i64_at(row));
         let hidden = self.hidden.load(Ordering::SeqCst);
         let found = nums.filter_map(|num| table.rows.get(&num)).filter(|_| !hidden);
-        let batch = PageDecoder::new(schema).decode(page_of(found).as_bytes()).unwrap().batch;
+        let batch = PageDecoder::new(schema).lenient().decode(page_of(found).as_bytes()).unwrap().batch;
         stream::iter([Ok(batch)]).boxed()
     }
 

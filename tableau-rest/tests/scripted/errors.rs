@@ -33,6 +33,14 @@ async fn json_and_xml_say_the_same() {
 }
 
 #[tokio::test]
+async fn what_is_wrong_on_the_server_itself_is_in_the_message() {
+    let full = r#"{"error":{"summary":"Internal Server Error","detail":"No space left on device","code":"500000"}}"#;
+    let error = of(500, full).await;
+    assert_eq!(error.kind(), ErrorKind::Server);
+    assert!(error.to_string().contains("the server failed (500000): No space left on device"), "{error}");
+}
+
+#[tokio::test]
 async fn pages_and_other_bodies_are_kept_in_excerpt_and_judged_by_their_status() {
     let spring = r#"{"timestamp":1,"status":503,"error":"Service Unavailable","message":"m","path":"/p"}"#;
     for (status, body, kind, delivery) in [

@@ -18,7 +18,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use epicor_kinetic::{Client, EntitySet, Error, ErrorKind, Filter, Literal, Order, Query, field};
+use epicor_kinetic::{Client, EntitySet, Error, ErrorKind, Filter, Literal, Metadata, Order, Query, field};
 use futures_core::stream::BoxStream;
 use futures_util::{StreamExt as _, TryStreamExt as _, future, stream};
 use serde_json::Value;
@@ -27,6 +27,7 @@ use tokio::sync::Mutex;
 use self::stamp::{Form, Stamp};
 use self::walk::{Rank, RankKind, Walk};
 use crate::batch::Batch;
+use crate::mapping::OfferedColumn;
 use crate::model::{Column, ColumnType, Cursor, DatasetId, DatasetSpec, Schema, SourceObject, Track};
 use crate::remedy::{Remedies, Remedy};
 use crate::source::{Source, SourceError, SourceErrorKind, Window};
@@ -74,6 +75,15 @@ impl KineticSource {
             Some(filter) => query.filter(Filter::raw(filter.as_str())),
             None => query,
         })
+    }
+
+    /// What the tenant declares, and the name of the dataset's entity set in it.
+    async fn metadata<'d>(&self, spec: &'d DatasetSpec) -> Result<(Metadata, &'d str), SourceError> {
+        let (metadata, set) = match &spec.source {
+            SourceObject::EntitySet { service, set } => (self.client.metadata(service).await, set.as_str()),
+            SourceObject::Baq { id, .. } => (self.client.baq_metadata(id).await, "Data"),
+        };
+        Ok((metadata.map_err(failed)?, set))
     }
 
     /// The newest value of the tracked column, as sent; none when there is no row.
@@ -195,12 +205,13 @@ impl KineticSource {
 #[async_trait]
 impl Source for KineticSource {
     async fn schema(&self, dataset: &DatasetSpec) -> Result<Schema, SourceError> {
-        let (metadata, set) = match &dataset.source {
-            SourceObject::EntitySet { service, set } => (self.client.metadata(service).await, set.as_str()),
-            SourceObject::Baq { id, .. } => (self.client.baq_metadata(id).await, "Data"),
-        };
-        let metadata = metadata.map_err(failed)?;
+        let (metadata, set) = self.metadata(dataset).await?;
         schema::resolve(dataset, &metadata, set)
+    }
+
+    async fn offered(&self, dataset: &DatasetSpec) -> Result<Option<Vec<OfferedColumn>>, SourceError> {
+        let (metadata, set) = self.metadata(dataset).await?;
+        schema::offered(dataset, &metadata, set).map(Some)
     }
 
     async fn head(&self, dataset: &DatasetSpec, schema: &Schema) -> Result<Option<Cursor>, SourceError> {

@@ -2,19 +2,33 @@
 
 use epicor_kinetic::{EdmType, EntityType, Metadata, Property};
 
-use super::super::nearest::nearest;
+use crate::mapping::OfferedColumn;
 use crate::model::{Column, ColumnType, DatasetSpec, Resolution, Schema, SourceObject, Track};
+use crate::nearest::nearest;
 use crate::source::{SourceError, SourceErrorKind};
 
 /// Type of decimals whose digits the metadata does not tell.
 const ANY_DECIMAL: ColumnType = ColumnType::Decimal { precision: 38, scale: 10 };
 
+/// The columns of an entity, with the types they would land with.
+pub(super) fn offered(spec: &DatasetSpec, metadata: &Metadata, set: &str) -> Result<Vec<OfferedColumn>, SourceError> {
+    // As they are declared, not as the dataset wants them.
+    let declared = DatasetSpec { types: std::collections::BTreeMap::new(), ..spec.clone() };
+    let of =
+        |property: &Property| OfferedColumn { name: property.name.clone(), kind: kind_of(&declared, property).ok() };
+    Ok(entity(spec, metadata, set)?.properties.iter().map(of).collect())
+}
+
+fn entity<'m>(spec: &DatasetSpec, metadata: &'m Metadata, set: &str) -> Result<&'m EntityType, SourceError> {
+    metadata.entity_type_of(set).ok_or_else(|| {
+        let message = format!("{} is not offered by this Kinetic", spec.source);
+        config(message, nearest(set, metadata.entity_sets()).map(|near| format!("did you mean {near}?")))
+    })
+}
+
 /// Resolves the columns of a dataset.
 pub(super) fn resolve(spec: &DatasetSpec, metadata: &Metadata, set: &str) -> Result<Schema, SourceError> {
-    let Some(entity) = metadata.entity_type_of(set) else {
-        let message = format!("{} is not offered by this Kinetic", spec.source);
-        return Err(config(message, nearest(set, metadata.entity_sets()).map(|near| format!("did you mean {near}?"))));
-    };
+    let entity = entity(spec, metadata, set)?;
     let keys: &[String] = if spec.key.is_empty() { &entity.keys } else { &spec.key };
     if keys.is_empty() {
         let message = "the metadata names no key".to_owned();

@@ -100,7 +100,7 @@ pub(super) struct Pages {
 
 impl Pages {
     pub(super) fn new(schema: Arc<Schema>) -> Self {
-        Self { decoder: PageDecoder::new(schema) }
+        Self { decoder: PageDecoder::new(schema).lenient() }
     }
 
     /// The rows of a query, asked for again when they arrived damaged.

@@ -11,11 +11,13 @@
 //! conformance::state_store(|clock| Arc::new(MemoryStore::with_clock(clock))).await;
 //! conformance::fingerprint_store(|| Arc::new(MemoryStore::new())).await;
 //! conformance::audit_store(|| Arc::new(MemoryStore::new())).await;
+//! conformance::reject_store(|| Arc::new(MemoryStore::new())).await;
 //! # }
 //! ```
 
 mod audit;
 mod fingerprints;
+mod rejects;
 mod state;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,6 +28,7 @@ use chrono::{DateTime, Utc};
 
 pub use self::audit::audit_store;
 pub use self::fingerprints::fingerprint_store;
+pub use self::rejects::reject_store;
 pub use self::state::state_store;
 use crate::clock::Clock;
 

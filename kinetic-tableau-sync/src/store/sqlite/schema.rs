@@ -10,7 +10,7 @@ use super::{StateError, StateErrorKind, storage, writing};
 const APPLICATION: i32 = 0x4b54_5353;
 
 /// The steps from an empty file to the newest form; `user_version` counts those that were made.
-const STEPS: [&str; 2] = ["
+const STEPS: [&str; 3] = ["
     CREATE TABLE checkpoint (
         dataset TEXT PRIMARY KEY,
         version INTEGER NOT NULL,
@@ -45,6 +45,20 @@ const STEPS: [&str; 2] = ["
     ALTER TABLE fingerprint ADD COLUMN keys BLOB NOT NULL DEFAULT x'';
     UPDATE checkpoint SET body = json_set(body, '$.landed', json('null'), '$.intent', json('null')), version = version + 1;
     DELETE FROM fingerprint;
+", "
+    CREATE TABLE reject (
+        dataset TEXT NOT NULL,
+        key TEXT NOT NULL,
+        hash BLOB NOT NULL,
+        version INTEGER NOT NULL,
+        run TEXT NOT NULL,
+        at INTEGER NOT NULL,
+        column_name TEXT NOT NULL,
+        reason TEXT NOT NULL,
+        hint TEXT,
+        raw TEXT NOT NULL,
+        PRIMARY KEY (dataset, key)
+    ) STRICT, WITHOUT ROWID;
 "];
 
 /// Brings a file to the newest form.
