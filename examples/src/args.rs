@@ -48,6 +48,9 @@ pub(crate) enum Command {
         /// Afterwards compare everything with Kinetic, and land what the cycle could not see: deletes, silent edits, missed rows.
         #[arg(long)]
         reconcile: bool,
+        /// Also read again the rows that earlier runs have rejected.
+        #[arg(long, conflicts_with_all = ["full", "reconcile"])]
+        replay: bool,
         /// Print JSON.
         #[arg(long)]
         json: bool,
@@ -62,6 +65,15 @@ pub(crate) enum Command {
     },
     /// Show what became of records, or verify that nobody has altered the trail.
     Audit(Audit),
+    /// Show the rows that could not land, and why.
+    Rejects {
+        /// Names of datasets in the configuration; all without.
+        #[arg(value_name = "DATASET")]
+        datasets: Vec<String>,
+        /// Print JSON, one row a line, with the row as Kinetic sent it.
+        #[arg(long)]
+        json: bool,
+    },
     /// Find or install Tableau's extract engine `hyperd`.
     Engine {
         /// What to do with it.
@@ -99,6 +111,12 @@ pub(crate) struct Audit {
     /// Only this action.
     #[arg(long)]
     pub(crate) action: Option<Action>,
+    /// Only records from this moment on, such as `2026-11-24T08:00:00Z`.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<chrono::DateTime<chrono::Utc>>,
+    /// Only records before this moment.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) until: Option<chrono::DateTime<chrono::Utc>>,
     /// At most so many records, the newest; 0 for all.
     #[arg(long, value_name = "N", default_value_t = 50)]
     pub(crate) limit: usize,
@@ -106,7 +124,7 @@ pub(crate) struct Audit {
     #[arg(long, value_name = "FORM", conflicts_with_all = ["verify", "json"])]
     pub(crate) export: Option<Export>,
     /// Recompute the chain of hashes instead, and say whether it is whole.
-    #[arg(long, conflicts_with_all = ["dataset", "key", "run", "action"])]
+    #[arg(long, conflicts_with_all = ["dataset", "key", "run", "action", "since", "until"])]
     pub(crate) verify: bool,
     /// Print JSON, one record a line.
     #[arg(long)]
@@ -133,6 +151,8 @@ pub(crate) enum Action {
     Update,
     /// It is gone from Kinetic, and was deleted.
     Delete,
+    /// It could not be mapped.
+    Reject,
 }
 
 /// `engine`

@@ -6,8 +6,8 @@ use std::time::Duration;
 use kinetic_tableau_sync::hyper::EngineLocation;
 use kinetic_tableau_sync::store::{MemoryStore, SqliteStore};
 use kinetic_tableau_sync::{
-    AuditStore, Destination, HyperOptions, KineticSource, Progress, Source, SourceObject, StateStore, Syncer,
-    SyncerBuilder, TableauDestination,
+    AuditStore, Destination, HyperOptions, KineticSource, Progress, RejectStore, Source, SourceObject, StateStore,
+    Syncer, SyncerBuilder, TableauDestination,
 };
 use secrecy::ExposeSecret as _;
 use tableau_rest::ConnectedApp;
@@ -109,6 +109,13 @@ impl Store {
     }
 
     pub(crate) fn audit(&self) -> Arc<dyn AuditStore> {
+        match self {
+            Self::Sqlite(store) => Arc::clone(store) as _,
+            Self::Memory(store) => Arc::clone(store) as _,
+        }
+    }
+
+    pub(crate) fn rejects(&self) -> Arc<dyn RejectStore> {
         match self {
             Self::Sqlite(store) => Arc::clone(store) as _,
             Self::Memory(store) => Arc::clone(store) as _,

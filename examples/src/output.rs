@@ -170,7 +170,10 @@ pub(crate) fn refreshed(report: &RefreshReport) -> String {
 pub(crate) fn summary(dataset: &str, run: &RunSummary) -> String {
     let kind = run.kind.map_or("nothing to do", kind_name);
     let counts = &run.counts;
-    let deleted = if counts.deleted > 0 { format!(", {} deleted", grouped(counts.deleted)) } else { String::new() };
+    let mut deleted = if counts.deleted > 0 { format!(", {} deleted", grouped(counts.deleted)) } else { String::new() };
+    if counts.rejected > 0 {
+        deleted.push_str(&format!(", {} rejected (see `rejects`)", grouped(counts.rejected)));
+    }
     if let Some(found) = &run.findings {
         return format!(
             "{dataset}: compared {} rows: {} missed, {} silently edited, {} gone{deleted}; {} rows in Tableau, {}",

@@ -40,7 +40,7 @@ pub use self::destination::{
     RefreshReport, Staged, TargetState,
 };
 pub use self::engine::{
-    Cause, Disposition, NoProgress, Progress, ProgressEvent, Stage, SyncError, Syncer, SyncerBuilder,
+    Cause, Disposition, NoProgress, Progress, ProgressEvent, Stage, SyncError, Syncer, SyncerBuilder, landing_schema,
 };
 pub use self::mapping::{
     ChangedType, DatePart, Derive, DerivedColumn, Drift, Mapping, MissingColumn, NewColumn, OfferedColumn, OnNull,

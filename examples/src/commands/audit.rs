@@ -39,8 +39,8 @@ pub(super) async fn run(config: &Config, options: &args::Audit) -> Outcome<Exit>
         run: options.run.as_deref().map(Into::into),
         key: options.key.clone(),
         action: options.action.map(action),
-        since: None,
-        until: None,
+        since: options.since,
+        until: options.until,
         limit: (options.limit > 0 && options.export.is_none()).then_some(options.limit),
     };
     if options.export == Some(args::Export::Openlineage) {
@@ -108,5 +108,6 @@ fn action(action: args::Action) -> Action {
         args::Action::Insert => Action::Insert,
         args::Action::Update => Action::Update,
         args::Action::Delete => Action::Delete,
+        args::Action::Reject => Action::Reject,
     }
 }

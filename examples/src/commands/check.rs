@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use kinetic_tableau_sync::hyper::EngineLocation;
-use kinetic_tableau_sync::{Destination as _, KineticSource, Source as _, TargetState};
+use kinetic_tableau_sync::{Destination as _, KineticSource, TargetState};
 use serde::Serialize;
 
 use crate::config::{Config, StoreLocation};
@@ -139,7 +139,7 @@ async fn kinetic(config: &Config) -> Outcome<(epicor_kinetic::Client, String)> {
 }
 
 async fn columns(source: &KineticSource, dataset: &crate::config::Dataset) -> Outcome<((), String)> {
-    let schema = source.schema(&dataset.spec).await?;
+    let schema = kinetic_tableau_sync::landing_schema(source, &dataset.spec).await?;
     let key: Vec<&str> = schema.key_columns().map(|column| column.name.as_str()).collect();
     Ok((
         (),

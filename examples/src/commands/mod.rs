@@ -4,6 +4,7 @@ mod audit;
 mod check;
 mod demo;
 mod engine;
+mod rejects;
 mod run;
 mod status;
 mod sync;
@@ -19,16 +20,18 @@ pub(crate) async fn run(args: Args) -> Outcome<Exit> {
         Command::Demo(options) => or_interrupted(demo::run(&options)).await,
         Command::Engine { command } => engine::run(&command).await,
         Command::Check { json } => or_interrupted(check::run(&Config::load(&args.config)?, json)).await,
-        Command::Sync { datasets, full, reconcile, json } => {
-            let doing = match (full, reconcile) {
-                (true, _) => sync::Doing::Full,
-                (_, true) => sync::Doing::Reconcile,
+        Command::Sync { datasets, full, reconcile, replay, json } => {
+            let doing = match (full, reconcile, replay) {
+                (true, ..) => sync::Doing::Full,
+                (_, true, _) => sync::Doing::Reconcile,
+                (.., true) => sync::Doing::Replay,
                 _ => sync::Doing::Cycle,
             };
             sync::run(&Config::load(&args.config)?, &datasets, doing, json, verbose).await
         }
         Command::Run => run::run(&Config::load(&args.config)?, verbose).await,
         Command::Status { json } => status::run(&Config::load(&args.config)?, json).await,
+        Command::Rejects { datasets, json } => rejects::run(&Config::load(&args.config)?, &datasets, json).await,
         Command::Audit(options) => audit::run(&Config::load(&args.config)?, &options).await,
     }
 }

@@ -31,6 +31,8 @@ struct Standing {
     last_success: Option<RunSummary>,
     pending_delivery: Option<Pending>,
     pending_refresh: Vec<RefreshTarget>,
+    /// Rows that could not land, and are kept with the reason.
+    rejected: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -42,12 +44,13 @@ struct Pending {
 }
 
 pub(super) async fn run(config: &Config, json: bool) -> Outcome<Exit> {
-    let mut known: Vec<(String, Checkpoint)> = match Store::open_for_reading(&config.store)? {
-        Some(store) => {
-            store.state().list().await?.into_iter().map(|(id, found)| (id.to_string(), found.checkpoint)).collect()
+    let mut known: Vec<(String, (Checkpoint, u64))> = Vec::new();
+    if let Some(store) = Store::open_for_reading(&config.store)? {
+        for (id, found) in store.state().list().await? {
+            let rejected = store.rejects().count_rejects(&id).await?;
+            known.push((id.to_string(), (found.checkpoint, rejected)));
         }
-        None => Vec::new(),
-    };
+    }
     let mut standings: Vec<Standing> = Vec::new();
     for dataset in &config.datasets {
         let at = known.iter().position(|(name, _)| name == dataset.name());
@@ -64,8 +67,8 @@ pub(super) async fn run(config: &Config, json: bool) -> Outcome<Exit> {
     Ok(Exit::Done)
 }
 
-fn standing(name: &str, schedule: Option<String>, checkpoint: Option<Checkpoint>) -> Standing {
-    let checkpoint = checkpoint.unwrap_or_default();
+fn standing(name: &str, schedule: Option<String>, found: Option<(Checkpoint, u64)>) -> Standing {
+    let (checkpoint, rejected) = found.unwrap_or_default();
     Standing {
         name: name.to_owned(),
         configured: schedule.is_some(),
@@ -85,6 +88,7 @@ fn standing(name: &str, schedule: Option<String>, checkpoint: Option<Checkpoint>
             confirmed: intent.receipt.is_some(),
         }),
         pending_refresh: checkpoint.pending_refresh,
+        rejected,
     }
 }
 
@@ -110,6 +114,10 @@ fn show(standings: &[Standing]) {
                 output::kind_name(pending.kind),
                 grouped(pending.rows)
             ));
+        }
+        if standing.rejected > 0 {
+            let rejected = grouped(standing.rejected);
+            say(format_args!("{name}: {rejected} rows could not land; `rejects {name}` tells which and why"));
         }
         for target in &standing.pending_refresh {
             say(format_args!("{name}: the refresh of {target} is due; the next sync does it"));

@@ -41,6 +41,8 @@ pub(super) enum Doing {
     Cycle,
     /// A full load.
     Full,
+    /// One cycle that also reads what was rejected.
+    Replay,
     /// One cycle, and a comparison of everything behind it.
     Reconcile,
 }
@@ -98,6 +100,7 @@ async fn one(
     let syncer = session.syncer();
     let first = match doing {
         Doing::Full => syncer.run_full(&dataset.spec).await,
+        Doing::Replay => syncer.replay(&dataset.spec).await,
         Doing::Cycle | Doing::Reconcile => syncer.run(&dataset.spec).await,
     };
     let first = ended_well(dataset, first)?;

@@ -8,6 +8,7 @@ use kinetic_tableau_sync::{
 };
 
 use super::document::Section;
+use super::mapping;
 use super::nearest::nearest;
 use crate::failure::Outcome;
 
@@ -33,6 +34,11 @@ const KEYS: &[&str] = &[
     "reconcile_after",
     "reconcile_rows",
     "max_delete_percent",
+    "rename",
+    "nulls",
+    "column",
+    "drift",
+    "max_rejects",
 ];
 
 /// A server that is asked for more rows at once tends to cut the page or to run out of memory.
@@ -95,6 +101,9 @@ impl Dataset {
         spec.page_size = page_size(section, spec.page_size)?;
         deliver(section)?;
         spec.max_delete_percent = percent(section, spec.max_delete_percent)?;
+        spec.mapping = mapping::read(section)?;
+        spec.drift = mapping::drift(section)?;
+        spec.max_rejects = section.integer("max_rejects", "a number of rows")?.unwrap_or(spec.max_rejects);
         spec.compare_rows = flag(section, "reconcile_rows")?;
         let reconcile_after: Option<u32> = section.integer("reconcile_after", "a number of cycles")?;
         if reconcile_after == Some(0) {

@@ -5,6 +5,7 @@
 mod connection;
 mod dataset;
 mod document;
+mod mapping;
 mod nearest;
 mod secret;
 #[cfg(test)]

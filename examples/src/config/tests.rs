@@ -306,3 +306,71 @@ fn a_file_that_is_not_there_is_said_so() {
     assert!(failure.message().contains("/nowhere/kinetic-tableau.toml"));
     assert!(failure.hint().unwrap().contains("--config"));
 }
+
+#[test]
+fn a_mapping_is_read_in_full() {
+    use kinetic_tableau_sync::{ChangedType, DatePart, Derive, MissingColumn, NewColumn, OnNull};
+    let mapped = dataset(&format!(
+        "{DATASET}{}",
+        r#"
+max_rejects = 7
+rename = { Name = "Vendor" }
+nulls = { Name = "reject", VendorNum = { replace = 0 } }
+drift = { new = "add", missing = "null", changed = "reject" }
+[[dataset.column]]
+name = "Source"
+constant = "Kinetic"
+[[dataset.column]]
+name = "Label"
+template = "{VendorNum} {Name}"
+[[dataset.column]]
+name = "State"
+lookup = "Inactive"
+values = { true = "closed" }
+otherwise = ""
+[[dataset.column]]
+name = "Month"
+month_of = "ChangeDate"
+[[dataset.column]]
+name = "First"
+type = "int32"
+coalesce = ["A", "B"]
+"#
+    ));
+    let spec = mapped.spec;
+    assert_eq!(spec.max_rejects, 7);
+    assert_eq!(spec.mapping.rename.get("Name").map(String::as_str), Some("Vendor"));
+    assert_eq!(spec.mapping.nulls.get("Name"), Some(&OnNull::Reject));
+    assert_eq!(spec.mapping.nulls.get("VendorNum"), Some(&OnNull::Replace("0".to_owned())));
+    assert_eq!(
+        (spec.drift.new, spec.drift.missing, spec.drift.changed),
+        (NewColumn::Add, MissingColumn::Null, ChangedType::Reject)
+    );
+    let [source, label, state, month, first] = &spec.mapping.derived[..] else { panic!("{:?}", spec.mapping) };
+    assert_eq!((source.kind, &source.from), (ColumnType::Text, &Derive::Constant("Kinetic".to_owned())));
+    assert_eq!(label.from, Derive::Template("{VendorNum} {Name}".to_owned()));
+    assert!(matches!(&state.from, Derive::Lookup { otherwise: Some(other), .. } if other.is_empty()));
+    assert_eq!(month.kind, ColumnType::Int16);
+    assert_eq!(month.from, Derive::Part { column: "ChangeDate".to_owned(), part: DatePart::Month });
+    assert_eq!((first.kind, &first.name[..]), (ColumnType::Int32, "First"));
+}
+
+#[test]
+fn a_mapping_that_says_too_much_or_nothing_is_refused() {
+    for (text, part) in [
+        ("nulls = { Name = \"ignore\" }", "'ignore' is nothing to do with null"),
+        ("nulls = { Name = { replace = [] } }", "a text, a number or a boolean is expected here"),
+        ("rename = { Name = 7 }", "a text is expected here"),
+        ("drift = { new = \"stop\" }", "'stop' is no policy for columns"),
+        ("drift = { gone = \"stop\" }", "unknown key 'gone'"),
+        ("max_rejects = -1", "a number of rows is expected here"),
+        ("[[dataset.column]]\nname = \"A\"", "exactly one of 'constant'"),
+        ("[[dataset.column]]\nname = \"A\"\nconstant = 1\ntemplate = \"x\"", "exactly one of 'constant'"),
+        ("[[dataset.column]]\nname = \"A\"\nconstant = 1\nvalues = {}", "it belongs to 'lookup'"),
+        ("[[dataset.column]]\nname = \"A\"\nlookup = \"B\"", "has no 'values'"),
+        ("[[dataset.column]]\nname = \"A\"\ntype = \"number\"\nconstant = 1", "'number' is no column type"),
+    ] {
+        let said = complaint(&whole(&format!("{DATASET}{text}\n")));
+        assert!(said.contains(part), "{text}: {said}");
+    }
+}

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::fill::{Filled, Work};
+use super::mapped::mapped;
 use super::{Goal, Parts, ProgressEvent, Stage, SyncError};
 use crate::audit::{AuditEntry, AuditEvent};
 use crate::checkpoint::{Checkpoint, Counts, Findings, Intent, Reconciled, RunSummary};
 use crate::destination::{LoadKind, RefreshReport, TargetState};
-use crate::mapping::{Drift, Mapper, adjust};
+use crate::mapping::Mapper;
 use crate::model::{Cursor, DatasetSpec, RunId, Track};
 use crate::remedy::Remedy;
 use crate::store::Lease;
@@ -156,7 +157,9 @@ impl Cycle<'_> {
 
     /// Decides between full load and delta.
     async fn plan(&self) -> Result<Plan, SyncError> {
-        let (spec, mapper) = self.mapped().await?;
+        let landed = self.checkpoint.landed.as_ref().and_then(|landed| landed.schema.as_ref());
+        let mapped = mapped(&*self.parts.source, self.spec, landed).await;
+        let (spec, mapper) = mapped.map_err(|cause| self.error(Stage::Schema, cause))?;
         let schema = mapper.land();
         if schema.key.is_empty() {
             let message = "the dataset has no key column; name them in its `key`";
@@ -188,28 +191,6 @@ impl Cycle<'_> {
         };
         let kind = if continues && self.goal != Goal::Anew { LoadKind::Delta } else { LoadKind::Full };
         Ok(Plan { kind, spec, mapper, head, target_id })
-    }
-
-    /// The dataset as its source offers it now, and how its rows are mapped.
-    async fn mapped(&self) -> Result<(DatasetSpec, Arc<Mapper>), SyncError> {
-        let refused = |message, hint| self.error(Stage::Schema, super::Cause::Mapping { message, hint });
-        let source = &self.parts.source;
-        let (mut spec, mut empty) = (self.spec.clone(), Vec::new());
-        if self.spec.drift != Drift::default() {
-            let offered = source.offered(self.spec).await.map_err(|error| self.error(Stage::Schema, error))?;
-            let Some(offered) = offered else {
-                let message = "this source does not tell which columns it offers".to_owned();
-                return Err(refused(message, Some("leave `drift` out".to_owned())));
-            };
-            let landed = self.checkpoint.landed.as_ref().and_then(|landed| landed.schema.as_ref());
-            let drifted = adjust(self.spec, &offered, landed).map_err(|message| refused(message, None))?;
-            empty = drifted.empty_columns().collect();
-            spec = drifted.spec;
-        }
-        let schema = source.schema(&spec).await.map_err(|error| self.error(Stage::Schema, error))?;
-        let mapper = Mapper::new(&spec.mapping, schema, empty);
-        let mapper = mapper.map_err(|error| refused(error.message, error.hint))?;
-        Ok((spec, Arc::new(mapper)))
     }
 
     /// Forgets rows that are rejected no more.

@@ -15,6 +15,7 @@ mod cycle;
 mod deliver;
 mod fill;
 mod journal;
+mod mapped;
 mod policy;
 mod progress;
 mod reading;
@@ -26,6 +27,7 @@ mod sift;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::mapped::landing_schema;
 pub use self::policy::{Cause, Disposition, Stage, SyncError};
 pub use self::progress::{NoProgress, Progress, ProgressEvent};
 use crate::audit::AuditStore;

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use kinetic_tableau_sync::store::{
-    FingerprintStore, Layer, Lease, MemoryStore, Prints, Seen, Slice, StateError, StateErrorKind, StateStore, Versioned,
+    FingerprintStore, Layer, Lease, MemoryStore, Prints, Reject, RejectStore, Seen, Slice, StateError, StateErrorKind,
+    StateStore, Versioned,
 };
 use kinetic_tableau_sync::{
     AuditEntry, AuditError, AuditFilter, AuditRecord, AuditSegment, AuditStore, Checkpoint, DatasetId, RunId,
@@ -59,6 +60,30 @@ impl ChaosStore {
         }
         let known = self.inner.load(&lease.dataset).await?.map(|known| known.version);
         self.inner.store(&self.as_newest(lease), known, next).await
+    }
+}
+
+#[async_trait]
+impl RejectStore for ChaosStore {
+    async fn keep(&self, rejects: Vec<Reject>) -> Result<(), StateError> {
+        effect!(self, "keep", storage(), self.inner.keep(rejects))
+    }
+
+    async fn rejects(&self, dataset: &DatasetId, after: Option<&str>, limit: usize) -> Result<Vec<Reject>, StateError> {
+        self.inner.rejects(dataset, after, limit).await
+    }
+
+    async fn count_rejects(&self, dataset: &DatasetId) -> Result<u64, StateError> {
+        self.inner.count_rejects(dataset).await
+    }
+
+    async fn forget(&self, lease: &Lease, keys: &[String]) -> Result<(), StateError> {
+        effect!(self, "forget", storage(), self.inner.forget(lease, keys))
+    }
+
+    async fn forget_others(&self, lease: &Lease, run: &RunId) -> Result<(), StateError> {
+        // No effect to be broken while there are no rejects: the schedules of earlier seeds stay as they were.
+        self.inner.forget_others(&self.as_newest(lease), run).await
     }
 }
 
