@@ -39,6 +39,12 @@ impl TextColumn {
         std::str::from_utf8(self.bytes_at(row)).unwrap_or_default()
     }
 
+    /// Room for as much as another one holds.
+    pub(crate) fn reserve_like(&mut self, other: &Self) {
+        self.ends.reserve_exact(other.ends.len());
+        self.bytes.reserve_exact(other.bytes.len());
+    }
+
     /// How many texts there are.
     pub fn len(&self) -> usize {
         self.ends.len()
@@ -112,6 +118,13 @@ impl Values {
     }
 }
 
+/// How much a column holds: rows, and bytes of text.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Size {
+    rows: usize,
+    bytes: usize,
+}
+
 /// One column of a batch.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ColumnData {
@@ -126,6 +139,30 @@ impl ColumnData {
     #[must_use]
     pub fn for_type(kind: ColumnType) -> Self {
         Self { values: Values::for_type(kind), nulls: Vec::new() }
+    }
+
+    /// An empty column of a type with room for as much as another one holds, and a little more.
+    pub(crate) fn sized_like(kind: ColumnType, size: Size) -> Self {
+        let (rows, bytes) = (size.rows + size.rows / 32, size.bytes + size.bytes / 16);
+        let mut column = Self::for_type(kind);
+        column.nulls.reserve_exact(rows);
+        match &mut column.values {
+            Values::Text(texts) => {
+                texts.ends.reserve_exact(rows);
+                texts.bytes.reserve_exact(bytes);
+            }
+            Values::Bool(values) => values.reserve_exact(rows),
+            Values::I64(values) => values.reserve_exact(rows),
+            Values::I128(values) => values.reserve_exact(rows),
+            Values::F64(values) => values.reserve_exact(rows),
+        }
+        column
+    }
+
+    /// How much it holds.
+    pub(crate) fn size(&self) -> Size {
+        let bytes = if let Values::Text(texts) = &self.values { texts.byte_len() } else { 0 };
+        Size { rows: self.nulls.len(), bytes }
     }
 
     /// Adds a null.

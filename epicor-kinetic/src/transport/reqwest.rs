@@ -1,5 +1,7 @@
 //! The default transport.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -13,10 +15,18 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 /// A promised length is trusted for the allocation up to here; beyond, the buffer grows as the bytes arrive.
 const LARGEST_PROMISE: u64 = 64 * 1024 * 1024;
 
+/// An answer whose first two pieces have more bytes than this is likely to be as long as the last one.
+const LONG: usize = 4 * 1024;
+
+/// No more than this is set aside for an answer that does not tell its length.
+const LONGEST_GUESS: usize = 16 * 1024 * 1024;
+
 /// Sends through a `reqwest::Client`.
 #[derive(Clone, Debug)]
 pub(crate) struct ReqwestTransport {
     client: ::reqwest::Client,
+    /// Length of the last answer of many pieces: pages are alike, and a buffer that grows is copied again and again.
+    last: Arc<AtomicUsize>,
 }
 
 impl ReqwestTransport {
@@ -27,11 +37,11 @@ impl ReqwestTransport {
             .connect_timeout(CONNECT_TIMEOUT)
             .build()
             .map_err(|error| TransportError::with_source(TransportErrorKind::Invalid, error))?;
-        Ok(Self { client })
+        Ok(Self::new(client))
     }
 
     pub(crate) fn new(client: ::reqwest::Client) -> Self {
-        Self { client }
+        Self { client, last: Arc::default() }
     }
 }
 
@@ -49,29 +59,37 @@ impl Transport for ReqwestTransport {
         *response.status_mut() = answer.status();
         *response.version_mut() = answer.version();
         *response.headers_mut() = std::mem::take(answer.headers_mut());
-        let promised = answer.content_length().unwrap_or(0).min(LARGEST_PROMISE);
-        *response.body_mut() = collect(&mut answer, promised).await?;
+        let promised = answer.content_length().map(|length| length.min(LARGEST_PROMISE));
+        *response.body_mut() = self.collect(&mut answer, promised).await?;
         Ok(response)
     }
 }
 
-/// Reads the body. A body of one piece is handed on as it is; a longer one is copied once, into its final place.
-async fn collect(answer: &mut ::reqwest::Response, promised: u64) -> Result<Bytes, TransportError> {
-    let Some(first) = next(answer).await? else {
-        return Ok(Bytes::new());
-    };
-    let Some(second) = next(answer).await? else {
-        return Ok(first);
-    };
-    let capacity = usize::try_from(promised).unwrap_or(0).max(first.len() + second.len());
-    let mut body = BytesMut::with_capacity(capacity);
-    body.extend_from_slice(&first);
-    body.extend_from_slice(&second);
-    drop((first, second));
-    while let Some(piece) = next(answer).await? {
-        body.extend_from_slice(&piece);
+impl ReqwestTransport {
+    /// Reads the body. A body of one piece is handed on as it is; a longer one is copied once, into its final place.
+    async fn collect(&self, answer: &mut ::reqwest::Response, promised: Option<u64>) -> Result<Bytes, TransportError> {
+        let Some(first) = next(answer).await? else {
+            return Ok(Bytes::new());
+        };
+        let Some(second) = next(answer).await? else {
+            return Ok(first);
+        };
+        let promised = promised.and_then(|length| usize::try_from(length).ok());
+        let expected = promised.unwrap_or_else(|| {
+            let last = self.last.load(Ordering::Relaxed);
+            // Only where the answer has become long already.
+            if first.len() + second.len() > LONG { last + last / 32 } else { 0 }
+        });
+        let mut body = BytesMut::with_capacity(expected.max(first.len() + second.len()));
+        body.extend_from_slice(&first);
+        body.extend_from_slice(&second);
+        drop((first, second));
+        while let Some(piece) = next(answer).await? {
+            body.extend_from_slice(&piece);
+        }
+        self.last.store(body.len().min(LONGEST_GUESS), Ordering::Relaxed);
+        Ok(body.freeze())
     }
-    Ok(body.freeze())
 }
 
 /// Whatever breaks after the head of the answer leaves the body incomplete.

@@ -83,6 +83,26 @@ impl Records {
         Self { dimensions: vec![TextColumn::default(); dimensions], ..Self::default() }
     }
 
+    /// Empty columns with room for as much as others hold, and as many dimensions.
+    pub(crate) fn sized_like(other: &Self) -> Self {
+        let text = |other: &TextColumn| {
+            let mut text = TextColumn::default();
+            text.reserve_like(other);
+            text
+        };
+        let rows = other.len();
+        Self {
+            actions: Vec::with_capacity(rows),
+            keys: text(&other.keys),
+            versions: Vec::with_capacity(rows),
+            row_ids: text(&other.row_ids),
+            stamps: text(&other.stamps),
+            hashes: Vec::with_capacity(rows),
+            reasons: text(&other.reasons),
+            dimensions: other.dimensions.iter().map(text).collect(),
+        }
+    }
+
     /// How many records there are.
     pub fn len(&self) -> usize {
         self.actions.len()

@@ -28,8 +28,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use self::number::Number;
-use self::scan::Scanner;
-use crate::batch::{Batch, BatchFull, ColumnData, RowReject, Values};
+use self::scan::{Plain, Scanner};
+use crate::batch::{Batch, BatchFull, ColumnData, RowReject, Size, Values};
 use crate::model::{Column, ColumnType, Schema};
 
 /// One page, decoded.
@@ -49,19 +49,29 @@ pub struct PageDecoder {
     schema: Arc<Schema>,
     properties: Vec<Property>,
     by_name: HashMap<Vec<u8>, usize>,
-    /// Names in the order of the last row, with the property they fill, if any.
+    /// Names in the order of the last row, quoted and with their colons, with the property they fill, if any.
     order: Vec<(Vec<u8>, Option<usize>)>,
-    /// Whether rows with values that do not fit are marked instead of refused with their page.
-    lenient: bool,
     rejects: Vec<RowReject>,
+    /// What the columns of the last page held: pages are alike, and columns that grow are copied again and again.
+    sizes: Vec<Size>,
 }
 
 #[derive(Debug)]
 struct Property {
-    /// Positions of the columns that this property fills: one, but for change stamps, which are also kept as sent.
-    columns: Vec<usize>,
+    /// The columns that this property fills: one, but for change stamps, which are also kept as sent.
+    slots: Vec<Slot>,
     /// Number of the last row that had it, counted from one within the page.
     seen_in: usize,
+}
+
+/// A column, with what is needed of it for each value.
+#[derive(Debug)]
+struct Slot {
+    at: usize,
+    kind: ColumnType,
+    nullable: bool,
+    /// Whether a value that does not fit marks its row instead of being an error.
+    cast: bool,
 }
 
 impl PageDecoder {
@@ -72,14 +82,15 @@ impl PageDecoder {
         let mut by_name: HashMap<Vec<u8>, usize> = HashMap::new();
         for (at, column) in schema.columns.iter().enumerate() {
             let index = *by_name.entry(column.source.clone().into_bytes()).or_insert_with(|| {
-                properties.push(Property { columns: Vec::new(), seen_in: 0 });
+                properties.push(Property { slots: Vec::new(), seen_in: 0 });
                 properties.len() - 1
             });
             if let Some(property) = properties.get_mut(index) {
-                property.columns.push(at);
+                let nullable = column.nullable && !schema.key.contains(&at);
+                property.slots.push(Slot { at, kind: column.kind, nullable, cast: false });
             }
         }
-        Self { schema, properties, by_name, order: Vec::new(), lenient: false, rejects: Vec::new() }
+        Self { schema, properties, by_name, order: Vec::new(), rejects: Vec::new(), sizes: Vec::new() }
     }
 
     /// Marks rows that hold a value which does not fit its column ([`Batch::rejects`]), instead of refusing their page; the value is
@@ -87,7 +98,9 @@ impl PageDecoder {
     /// columns that are no key.
     #[must_use]
     pub fn lenient(mut self) -> Self {
-        self.lenient = true;
+        for slot in self.properties.iter_mut().flat_map(|property| &mut property.slots) {
+            slot.cast = !is_identity(&self.schema, slot.at);
+        }
         self
     }
 
@@ -105,8 +118,9 @@ impl PageDecoder {
             property.seen_in = 0;
         }
         self.rejects.clear();
-        let mut columns: Vec<ColumnData> =
-            self.schema.columns.iter().map(|column| ColumnData::for_type(column.kind)).collect();
+        let size = |at: usize| self.sizes.get(at).copied().unwrap_or_default();
+        let sized = |(at, column): (usize, &Column)| ColumnData::sized_like(column.kind, size(at));
+        let mut columns: Vec<ColumnData> = self.schema.columns.iter().enumerate().map(sized).collect();
         let mut scanner = Scanner::new(body);
         let (mut value_seen, mut count, mut next_link) = (false, None, None);
 
@@ -129,6 +143,7 @@ impl PageDecoder {
         if !value_seen {
             return Err(DecodeError::page(Reason::NoRows));
         }
+        self.sizes = columns.iter().map(ColumnData::size).collect();
         let batch =
             Batch::from_columns(Arc::clone(&self.schema), columns).map_err(|_| DecodeError::page(Reason::Uneven))?;
         let batch = batch.with_rejects(std::mem::take(&mut self.rejects));
@@ -165,34 +180,24 @@ impl PageDecoder {
             }
             property.seen_in = row;
             filled += 1;
-            let (start, fills) = (scanner.position(), property.columns.len());
-            for nth in 0..fills {
-                let Some(&at) = self.properties.get(index).and_then(|property| property.columns.get(nth)) else {
-                    continue;
-                };
+            let start = scanner.position();
+            let mut unfit = None;
+            for (nth, slot) in property.slots.iter().enumerate() {
                 if nth > 0 {
                     scanner.back_to(start);
                 }
-                let (Some(column), Some(data)) = (self.schema.columns.get(at), columns.get_mut(at)) else {
-                    continue;
-                };
-                let identity = is_identity(&self.schema, at);
-                let cast = self.lenient && !identity;
-                let Err(reason) = value(scanner, column, self.schema.key.contains(&at), cast, data) else { continue };
-                if !cast || !reason.is_of_one_value() {
+                let Some(data) = columns.get_mut(slot.at) else { continue };
+                let Err(reason) = value(scanner, slot, data) else { continue };
+                if !slot.cast || !reason.is_of_one_value() {
                     return Err(self.error(row, index, reason));
                 }
                 scanner.back_to(start);
                 scanner.skip_value().map_err(|reason| DecodeError::row(row, reason))?;
                 data.push_null();
-                let error = self.error(row, index, reason);
-                self.rejects.push(RowReject {
-                    row: row - 1,
-                    column: error.property.clone().unwrap_or_default(),
-                    reason: reason.text().to_owned(),
-                    hint: error.hint(),
-                    raw: String::new(),
-                });
+                unfit = Some(reason);
+            }
+            if let Some(reason) = unfit {
+                self.mark(row, index, reason);
             }
         }
         for reject in self.rejects.iter_mut().skip(marked) {
@@ -208,11 +213,24 @@ impl PageDecoder {
         Ok(())
     }
 
+    /// Marks a row that must not land.
+    #[cold]
+    fn mark(&mut self, row: usize, property: usize, reason: Reason) {
+        let error = self.error(row, property, reason);
+        self.rejects.push(RowReject {
+            row: row - 1,
+            column: error.property.clone().unwrap_or_default(),
+            reason: reason.text().to_owned(),
+            hint: error.hint(),
+            raw: String::new(),
+        });
+    }
+
     /// Reads a property name; answers the property that it fills. Servers repeat the order of properties from row to row, so the
     /// name is first compared with the one that stood here last time.
     fn property_at(&mut self, scanner: &mut Scanner<'_>, place: usize) -> Result<Option<usize>, Reason> {
-        if let Some((name, property)) = self.order.get(place)
-            && scanner.key_is(name)
+        if let Some((member, property)) = self.order.get(place)
+            && scanner.key_is(member)
         {
             return Ok(*property);
         }
@@ -221,7 +239,11 @@ impl PageDecoder {
         // Rows with ever new names must not grow this without bound.
         if place < 4096 {
             self.order.truncate(place);
-            self.order.push((name.into_owned(), property));
+            let mut member = Vec::with_capacity(name.len() + 3);
+            member.push(b'"');
+            member.extend_from_slice(&name);
+            member.extend_from_slice(b"\":");
+            self.order.push((member, property));
         }
         Ok(property)
     }
@@ -230,8 +252,8 @@ impl PageDecoder {
         let name = self
             .properties
             .get(property)
-            .and_then(|property| property.columns.first())
-            .and_then(|&at| self.schema.columns.get(at))
+            .and_then(|property| property.slots.first())
+            .and_then(|slot| self.schema.columns.get(slot.at))
             .map(|column| column.source.clone());
         DecodeError { row: Some(row), property: name, reason }
     }
@@ -302,23 +324,18 @@ pub(crate) fn push_text(
 }
 
 /// Reads one value into its slot.
-fn value(
-    scanner: &mut Scanner<'_>,
-    column: &Column,
-    key: bool,
-    cast: bool,
-    data: &mut ColumnData,
-) -> Result<(), Reason> {
+#[inline]
+fn value(scanner: &mut Scanner<'_>, slot: &Slot, data: &mut ColumnData) -> Result<(), Reason> {
     if scanner.null()? {
-        if key || !column.nullable {
+        if !slot.nullable {
             return Err(Reason::NullKey);
         }
         data.push_null();
         return Ok(());
     }
-    match (column.kind, &mut data.values) {
+    match (slot.kind, &mut data.values) {
         (ColumnType::Text, Values::Text(texts)) => {
-            let text = if cast { scanner.scalar()? } else { scanner.string()? };
+            let text = if slot.cast { scanner.scalar()? } else { scanner.string()? };
             // The whole page was checked to be UTF-8, and escapes yield only whole characters.
             texts.push(std::str::from_utf8(&text).map_err(|_| Reason::NotUtf8)?)?;
         }
@@ -332,7 +349,7 @@ fn value(
         (ColumnType::Int64, Values::I64(values)) => values.push(integer(scanner, i64::MIN, i64::MAX)?),
         (ColumnType::Double, Values::F64(values)) => values.push(scanner.number()?.to_f64()?),
         (ColumnType::Decimal { precision, scale }, Values::I64(values)) => {
-            values.push(scanner.number()?.to_decimal64(precision, scale)?);
+            values.push(decimal64(scanner, precision, scale)?);
         }
         (ColumnType::Decimal { precision, scale }, Values::I128(values)) => {
             values.push(scanner.number()?.to_decimal(precision, scale)?);
@@ -345,9 +362,42 @@ fn value(
     Ok(())
 }
 
+/// 10 to the power of 0 to 18.
+const POWERS: [i64; 19] = {
+    let mut powers = [1; 19];
+    let mut at = 1;
+    while at < 19 {
+        powers[at] = powers[at - 1] * 10;
+        at += 1;
+    }
+    powers
+};
+
+/// The unscaled value of a decimal of up to 18 digits.
+#[inline]
+fn decimal64(scanner: &mut Scanner<'_>, precision: u8, scale: u8) -> Result<i64, Reason> {
+    let start = scanner.position();
+    if let Some(Plain { value, fraction }) = scanner.plain_number()
+        && let Some(shift) = usize::from(scale).checked_sub(fraction)
+        && let (Some(factor), Some(limit)) = (POWERS.get(shift), POWERS.get(usize::from(precision)))
+        && let Some(value) = value.checked_mul(*factor)
+    {
+        return if value.abs() < *limit { Ok(value) } else { Err(Reason::Range) };
+    }
+    scanner.back_to(start);
+    scanner.number()?.to_decimal64(precision, scale)
+}
+
+#[inline]
 fn integer(scanner: &mut Scanner<'_>, least: i64, most: i64) -> Result<i64, Reason> {
-    let number: Number<'_> = scanner.number()?;
-    let value = number.to_i64()?;
+    let start = scanner.position();
+    let value = match scanner.plain_number() {
+        Some(Plain { value, fraction: 0 }) => value,
+        _ => {
+            scanner.back_to(start);
+            scanner.number()?.to_i64()?
+        }
+    };
     if (least..=most).contains(&value) { Ok(value) } else { Err(Reason::Range) }
 }
 

@@ -11,6 +11,13 @@ use super::number::Number;
 /// Values nested deeper than this are refused; Kinetic nests three or four levels.
 const DEPTH: u32 = 64;
 
+/// A number as its digits and how many of them stand behind the point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Plain {
+    pub(super) value: i64,
+    pub(super) fraction: usize,
+}
+
 #[derive(Debug)]
 pub(super) struct Scanner<'a> {
     bytes: &'a [u8],
@@ -94,27 +101,16 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Whether the next member's name is `name`; consumes it with its colon if so. A name without escapes is enough to compare:
-    /// one written with escapes is found by [`key`](Self::key).
+    /// Whether the next member is this one, which is written as `"name":`; consumes it if so. One that is written otherwise, with
+    /// blanks or escapes, is found by [`key`](Self::key).
     #[inline]
-    pub(super) fn key_is(&mut self, name: &[u8]) -> bool {
+    pub(super) fn key_is(&mut self, member: &[u8]) -> bool {
         self.blank();
-        let Some(rest) = self.rest().strip_prefix(b"\"").and_then(|rest| rest.strip_prefix(name)) else {
-            return false;
-        };
-        let Some(rest) = rest.strip_prefix(b"\"") else {
-            return false;
-        };
-        let before = self.at;
-        self.at = self.bytes.len() - rest.len();
-        self.blank();
-        if self.peek() == Some(b':') {
-            self.at += 1;
-            true
-        } else {
-            self.at = before;
-            false
+        let same = self.rest().starts_with(member);
+        if same {
+            self.at += member.len();
         }
+        same
     }
 
     /// A member's name, with its colon.
@@ -270,6 +266,43 @@ impl<'a> Scanner<'a> {
             _ => return self.string(),
         }
         Ok(Cow::Borrowed(self.since(start)))
+    }
+
+    /// A bare number of up to 18 digits without an exponent, if one is next and something follows it; consumes it then.
+    #[inline]
+    pub(super) fn plain_number(&mut self) -> Option<Plain> {
+        self.blank();
+        let bytes = self.rest();
+        let negative = bytes.first() == Some(&b'-');
+        let start = usize::from(negative);
+        let (mut at, mut value) = (start, 0_i64);
+        while let Some(digit) = bytes.get(at).map(|byte| byte.wrapping_sub(b'0')).filter(|digit| *digit < 10) {
+            value = value.wrapping_mul(10).wrapping_add(i64::from(digit));
+            at += 1;
+        }
+        let whole = at - start;
+        // JSON knows no leading zeros.
+        if whole == 0 || (whole > 1 && bytes.get(start) == Some(&b'0')) {
+            return None;
+        }
+        let mut fraction = 0;
+        if bytes.get(at) == Some(&b'.') {
+            at += 1;
+            let point = at;
+            while let Some(digit) = bytes.get(at).map(|byte| byte.wrapping_sub(b'0')).filter(|digit| *digit < 10) {
+                value = value.wrapping_mul(10).wrapping_add(i64::from(digit));
+                at += 1;
+            }
+            fraction = at - point;
+            if fraction == 0 {
+                return None;
+            }
+        }
+        if whole + fraction > 18 || matches!(bytes.get(at), None | Some(b'e' | b'E')) {
+            return None;
+        }
+        self.at += at;
+        Some(Plain { value: if negative { -value } else { value }, fraction })
     }
 
     /// A number, bare or in quotes: OData's `IEEE754Compatible` form quotes decimals and 64-bit integers.

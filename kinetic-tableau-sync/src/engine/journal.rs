@@ -12,7 +12,7 @@ use crate::model::{DatasetSpec, RunId, Schema};
 use crate::store::{Fingerprint, Prints};
 
 /// Rows per audit segment and per block of fingerprints.
-const BLOCK: usize = 50_000;
+const BLOCK: usize = 20_000;
 
 /// Writes records and fingerprints of one run.
 #[derive(Debug)]
@@ -134,7 +134,8 @@ impl<'a> Journal<'a> {
         if self.records.is_empty() {
             return Ok(());
         }
-        let records = std::mem::replace(&mut self.records, Records::with_dimensions(self.dimension_names.len()));
+        let next = Records::sized_like(&self.records);
+        let records = std::mem::replace(&mut self.records, next);
         let segment = AuditSegment {
             dataset: self.spec.id.clone(),
             run: self.run.clone(),
@@ -147,7 +148,10 @@ impl<'a> Journal<'a> {
             records,
         };
         self.parts.audit.append(segment).await.map_err(|error| self.failed(Stage::Audit, error))?;
-        let prints = std::mem::take(&mut self.prints);
+        let mut next = Prints::default();
+        next.entries.reserve_exact(self.prints.entries.len());
+        next.keys.reserve_like(&self.prints.keys);
+        let prints = std::mem::replace(&mut self.prints, next);
         if prints.entries.is_empty() {
             return Ok(());
         }

@@ -3,6 +3,8 @@
 //! A byte before each value of a *nullable* column tells null from value; columns that are `NOT NULL` have none. The engine does not
 //! check the range of decimals, so that is done here.
 
+use std::ops::Range;
+
 use super::error::{HyperError, HyperErrorKind};
 use crate::batch::{Batch, ColumnData, TextColumn, Values};
 use crate::model::{ColumnType, Schema};
@@ -49,8 +51,8 @@ enum Unfit {
     Form,
 }
 
-/// Appends all rows of a batch. `row_before` rows have been written already, for messages.
-pub(super) fn rows(batch: &Batch, row_before: u64, out: &mut Vec<u8>) -> Result<(), HyperError> {
+/// Appends some rows of a batch. `row_before` rows have been written before the batch, for messages.
+pub(super) fn rows(batch: &Batch, some: Range<usize>, row_before: u64, out: &mut Vec<u8>) -> Result<(), HyperError> {
     let schema = batch.schema();
     let mut slots = Vec::with_capacity(batch.columns().len());
     for (at, column) in schema.landed() {
@@ -58,7 +60,7 @@ pub(super) fn rows(batch: &Batch, row_before: u64, out: &mut Vec<u8>) -> Result<
         let form = form_of(column.kind, data).ok_or_else(|| unfit(schema, at, row_before, &Unfit::Form))?;
         slots.push(Slot { at, nulls: &data.nulls, required: is_required(schema, at), form });
     }
-    for row in 0..batch.rows() {
+    for row in some {
         for slot in &slots {
             if slot.nulls.get(row).copied().unwrap_or(true) {
                 if slot.required {

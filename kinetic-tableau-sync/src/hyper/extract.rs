@@ -18,7 +18,10 @@ use crate::digest;
 use crate::model::{ColumnType, Schema};
 
 /// How much is sent at once. Between 64 KiB and 8 MiB it makes no difference (observed).
-const PIECE: usize = 1 << 20;
+const PIECE: usize = 1 << 18;
+
+/// Rows that are encoded before the buffer is looked at.
+const FEW: usize = 256;
 
 /// Name of the table of keys whose rows are to be deleted, in the schema `Extract`.
 pub const DELETES: &str = "Deletes";
@@ -254,10 +257,17 @@ impl ExtractWriter {
     }
 
     async fn copy_rows(&mut self, batch: &Batch) -> Result<(), HyperError> {
-        encode::rows(batch, self.encoded, &mut self.buffer)?;
+        // Not a whole batch at once, so that the buffer never has to grow.
+        for start in (0..batch.rows()).step_by(FEW) {
+            let some = start..batch.rows().min(start + FEW);
+            encode::rows(batch, some, self.encoded, &mut self.buffer)?;
+            if self.buffer.len() >= PIECE {
+                self.send().await?;
+            }
+        }
         self.copied += batch.rows() as u64;
         self.encoded += batch.rows() as u64;
-        if self.buffer.len() >= PIECE { self.send().await } else { Ok(()) }
+        Ok(())
     }
 
     async fn send(&mut self) -> Result<(), HyperError> {

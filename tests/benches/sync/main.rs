@@ -83,7 +83,11 @@ async fn ours(arguments: &[String]) -> Outcome<()> {
     let work = Path::new(work);
     let client =
         epicor_kinetic::Client::builder(odata).company("EPIC06").api_key("bench").basic("bench", "bench").build()?;
-    let tableau = tableau_rest::Client::builder(tableau).site(site).personal_access_token(name, secret).build()?;
+    let tableau = tableau_rest::Client::builder(tableau)
+        .site(site)
+        .personal_access_token(name, secret)
+        .chunk_size(8 << 20)
+        .build()?;
     let options = HyperOptions { spool: work.join("spool"), engine: EngineLocation::find()? };
     let store = Arc::new(SqliteStore::open(work.join("state.db"))?);
     let source = SourceObject::EntitySet { service: "Erp.BO.APInvoiceSvc".to_owned(), set: "APInvoices".to_owned() };
@@ -109,9 +113,20 @@ struct Steps(Instant);
 impl Progress for Steps {
     fn report(&self, _: &DatasetId, event: &ProgressEvent) {
         if !matches!(event, ProgressEvent::Read { .. }) && std::env::var_os("BENCH_STEPS").is_some() {
-            eprintln!("{:>6} ms  {event:?}", self.0.elapsed().as_millis());
+            let (cpu, peak) = (cpu_seconds(std::process::id()), peak_mib());
+            let own = own_cpu_seconds(std::process::id());
+            eprintln!("{:>6} ms  {own:?} own, {cpu:?} CPU s  {peak:?} MiB  {event:?}", self.0.elapsed().as_millis());
         }
     }
+}
+
+/// CPU seconds of a process alone.
+fn own_cpu_seconds(process: u32) -> Outcome<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
+    let fields: Vec<&str> = stat.rsplit_once(')').ok_or("no fields")?.1.split_whitespace().collect();
+    let ticks = fields.get(11..13).ok_or("too few fields")?.iter().map(|field| field.parse::<u32>());
+    // Linux counts a hundred a second.
+    Ok(f64::from(ticks.sum::<Result<u32, _>>()?) / 100.0)
 }
 
 /// CPU seconds of a process, of those it has waited for, and of those that it has started and that still run.

@@ -100,6 +100,8 @@ pub(crate) async fn serve(arguments: &[String]) -> Outcome<()> {
     let address = listener.local_addr()?;
     // A file is looked at when its rows are changed; to look at it as it comes would be work of the server that is not measured.
     let tableau = TableauSim::builder().switches(|switches| switches.check_extracts = false).start().await?;
+    let fresh = table((0..count).map(|number| (number, 0)), count);
+    // Not before the rows are made: making them is no part of what is measured.
     println!(
         "http://{address}/SaaS1 {} {} {} {}",
         tableau.url(),
@@ -107,7 +109,6 @@ pub(crate) async fn serve(arguments: &[String]) -> Outcome<()> {
         tableau.pat_name(),
         tableau.pat_secret()
     );
-    let fresh = table((0..count).map(|number| (number, 0)), count);
     let shared = Arc::new(Shared { table: RwLock::new(Arc::new(fresh)), count, tableau });
     let app = axum::Router::new().fallback(answer).with_state(shared);
     let ended = tokio::task::spawn_blocking(|| std::io::read_to_string(std::io::stdin()));

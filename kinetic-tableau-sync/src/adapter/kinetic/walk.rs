@@ -152,7 +152,7 @@ pub(super) struct Walk {
     bound: Option<Filter>,
     /// Values of the last row, in the order of the ranks.
     last: Option<Vec<Literal>>,
-    /// The page that the last row came from.
+    /// The last row, alone.
     before: Option<Batch>,
     /// The value of the first rank behind which nothing can follow.
     until: Option<i64>,
@@ -270,7 +270,9 @@ impl Walk {
             self.ranks.first().and_then(|rank| batch.column(rank.at)).and_then(|column| column.i64_at(row));
         self.ended = self.until.is_some() && first_rank == self.until;
         self.ended |= !self.remedies.has(Remedy::ShortPages) && batch.rows() < self.asked;
-        self.before = Some(batch.clone());
+        let mut end = Batch::empty(Arc::clone(batch.schema()));
+        end.push_row(&batch, row).map_err(|full| SourceError::new(SourceErrorKind::Decode, full.to_string()))?;
+        self.before = Some(end);
         Ok(Some(batch))
     }
 

@@ -64,6 +64,8 @@ const STEPS: [&str; 3] = ["
 /// Brings a file to the newest form.
 pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<(), StateError> {
     connection.busy_timeout(super::BUSY).map_err(storage)?;
+    // Of a new file only. Blocks of records have megabytes, and each page of theirs is handled by itself.
+    connection.pragma_update(None, "page_size", 16_384).map_err(storage)?;
     connection.pragma_update(None, "journal_mode", "wal").map_err(storage)?;
     connection.pragma_update(None, "synchronous", "full").map_err(storage)?;
     let transaction = writing(connection)?;
