@@ -140,7 +140,7 @@ pub(crate) async fn ping(
         ended => return ended,
     };
     let sets = config.datasets.iter().filter_map(|dataset| match &dataset.spec.source {
-        SourceObject::EntitySet { service, set } => Some((service, set)),
+        SourceObject::EntitySet { service, set } | SourceObject::Lines { service, set, .. } => Some((service, set)),
         SourceObject::Baq { .. } => None,
     });
     match sets.into_iter().next() {

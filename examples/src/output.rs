@@ -172,7 +172,7 @@ pub(crate) fn summary(dataset: &str, run: &RunSummary) -> String {
     let counts = &run.counts;
     let mut deleted = if counts.deleted > 0 { format!(", {} deleted", grouped(counts.deleted)) } else { String::new() };
     if counts.rejected > 0 {
-        deleted.push_str(&format!(", {} rejected (see `rejects`)", grouped(counts.rejected)));
+        deleted = format!("{deleted}, {} rejected (see `rejects`)", grouped(counts.rejected));
     }
     if let Some(found) = &run.findings {
         return format!(

@@ -287,6 +287,28 @@ impl Batch {
         self
     }
 
+    /// Some rows of the batch, in ascending order, with their marks.
+    #[cfg(feature = "kinetic")]
+    pub(crate) fn only(self, rows: &[usize]) -> Result<Self, BatchFull> {
+        if rows.len() == self.rows {
+            return Ok(self);
+        }
+        let mut some = Self::empty(Arc::clone(&self.schema));
+        for (now, &row) in rows.iter().enumerate() {
+            some.push_row(&self, row)?;
+            let marks = self.rejects.iter().filter(|mark| mark.row == row);
+            some.rejects.extend(marks.map(|mark| RowReject { row: now, ..mark.clone() }));
+        }
+        Ok(some)
+    }
+
+    /// The batch with all marks removed.
+    #[cfg(feature = "kinetic")]
+    pub(crate) fn without_rejects(mut self) -> Self {
+        self.rejects.clear();
+        self
+    }
+
     /// The rows that must not land, in no order; a row may be there more than once.
     pub fn rejects(&self) -> &[RowReject] {
         &self.rejects

@@ -253,6 +253,21 @@ pub enum SourceObject {
         /// BAQ parameters, sent as they are.
         parameters: Vec<(String, String)>,
     },
+    /// The lines below the rows of an entity set, one row a line, read by expanding them: for sets of lines that cannot be filtered
+    /// by themselves (`PODetails` was seen to answer nothing then), and for lines with columns of their headers beside them.
+    ///
+    /// Columns and keys of the lines are named with their navigation property, `PODetails/POLine`, those of the header plainly; they
+    /// land without it. The filter is one of the headers. What tracks changes is a column of the headers too, and Kinetic does not
+    /// touch a header whenever one of its lines changes: [`Track::Snapshot`] sees all of it; with another one, use
+    /// [`DatasetSpec::compare_rows`] and reconcile.
+    Lines {
+        /// Service name.
+        service: String,
+        /// Entity set of the headers.
+        set: String,
+        /// Navigation property of the lines.
+        navigation: String,
+    },
 }
 
 impl fmt::Display for SourceObject {
@@ -260,6 +275,7 @@ impl fmt::Display for SourceObject {
         match self {
             Self::EntitySet { service, set } => write!(f, "{service}/{set}"),
             Self::Baq { id, .. } => write!(f, "BAQ {id}"),
+            Self::Lines { service, set, navigation } => write!(f, "{service}/{set}/{navigation}"),
         }
     }
 }

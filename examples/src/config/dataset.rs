@@ -16,6 +16,7 @@ const KEYS: &[&str] = &[
     "name",
     "service",
     "entity_set",
+    "lines",
     "baq",
     "parameters",
     "select",
@@ -95,6 +96,8 @@ impl Dataset {
                     "track = { timestamp = \"COLUMN\", resolution = \"second\" }, or \"snapshot\" where no column tells of changes: a BAQ has no default",
                 ));
             }
+            // A line that changes need not touch its header.
+            None if matches!(spec.source, SourceObject::Lines { .. }) => Track::Snapshot,
             None => Track::revision(),
         };
         spec.refresh = refresh(section, &spec.target.project)?;
@@ -201,11 +204,21 @@ fn source(section: &Section<'_>) -> Outcome<SourceObject> {
     let parameters = section.open_section("parameters")?;
     match (section.optional_text("service")?, section.optional_text("entity_set")?, section.optional_text("baq")?) {
         (Some(service), Some(set), None) => match parameters {
-            None => Ok(SourceObject::EntitySet { service: service.to_owned(), set: set.to_owned() }),
+            None => Ok(match section.optional_text("lines")? {
+                Some(lines) => SourceObject::Lines {
+                    service: service.to_owned(),
+                    set: set.to_owned(),
+                    navigation: lines.to_owned(),
+                },
+                None => SourceObject::EntitySet { service: service.to_owned(), set: set.to_owned() },
+            }),
             Some(_) => {
                 Err(section.bad("parameters", "only a BAQ has parameters").next("remove the key, or use 'filter'"))
             }
         },
+        (None, None, Some(_)) if section.value("lines").is_some() => {
+            Err(section.bad("lines", "a BAQ has no lines below it").next("remove the key; join in the query instead"))
+        }
         (None, None, Some(id)) => {
             let parameters = match parameters {
                 None => Vec::new(),

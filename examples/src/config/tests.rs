@@ -374,3 +374,15 @@ fn a_mapping_that_says_too_much_or_nothing_is_refused() {
         assert!(said.contains(part), "{text}: {said}");
     }
 }
+
+#[test]
+fn lines_are_read_below_their_headers_and_compared_as_a_whole() {
+    let lines = DATASET.replace("entity_set = \"Vendors\"", "entity_set = \"POes\"\nlines = \"PODetails\"");
+    let spec = dataset(&lines).spec;
+    assert_eq!(spec.source.to_string(), "Erp.BO.VendorSvc/POes/PODetails");
+    assert_eq!(spec.track, Track::Snapshot);
+    let said = complaint(&whole(
+        &DATASET.replace("service = \"Erp.BO.VendorSvc\"\nentity_set = \"Vendors\"", "baq = \"Q\"\nlines = \"L\""),
+    ));
+    assert!(said.contains("a BAQ has no lines below it"), "{said}");
+}

@@ -21,12 +21,16 @@
 //! ```
 
 mod calendar;
+#[cfg(feature = "kinetic")]
+mod lines;
 mod number;
 mod scan;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+#[cfg(feature = "kinetic")]
+pub(crate) use self::lines::LinesDecoder;
 use self::number::Number;
 use self::scan::{Plain, Scanner};
 use crate::batch::{Batch, BatchFull, ColumnData, RowReject, Size, Values};
@@ -114,13 +118,7 @@ impl PageDecoder {
         if std::str::from_utf8(body).is_err() {
             return Err(DecodeError::page(Reason::NotUtf8));
         }
-        for property in &mut self.properties {
-            property.seen_in = 0;
-        }
-        self.rejects.clear();
-        let size = |at: usize| self.sizes.get(at).copied().unwrap_or_default();
-        let sized = |(at, column): (usize, &Column)| ColumnData::sized_like(column.kind, size(at));
-        let mut columns: Vec<ColumnData> = self.schema.columns.iter().enumerate().map(sized).collect();
+        let mut columns = self.begin();
         let mut scanner = Scanner::new(body);
         let (mut value_seen, mut count, mut next_link) = (false, None, None);
 
@@ -132,7 +130,7 @@ impl PageDecoder {
                 b"value" if value_seen => return Err(DecodeError::page(Reason::Twice)),
                 b"value" => {
                     value_seen = true;
-                    self.rows(&mut scanner, &mut columns)?;
+                    self.rows(&mut scanner, &mut columns, 0)?;
                 }
                 b"@odata.count" => count = Some(scanner.count().map_err(DecodeError::page)?),
                 b"@odata.nextLink" => next_link = scanner.optional_string().map_err(DecodeError::page)?,
@@ -150,15 +148,32 @@ impl PageDecoder {
         Ok(DecodedPage { batch, count, next_link })
     }
 
-    fn rows(&mut self, scanner: &mut Scanner<'_>, columns: &mut [ColumnData]) -> Result<(), DecodeError> {
+    /// Forgets the rows of the page before; answers empty columns.
+    fn begin(&mut self) -> Vec<ColumnData> {
+        for property in &mut self.properties {
+            property.seen_in = 0;
+        }
+        self.rejects.clear();
+        let size = |at: usize| self.sizes.get(at).copied().unwrap_or_default();
+        let sized = |(at, column): (usize, &Column)| ColumnData::sized_like(column.kind, size(at));
+        self.schema.columns.iter().enumerate().map(sized).collect()
+    }
+
+    /// Reads a list of rows, before which so many rows of the page have been read; answers how many there are now.
+    fn rows(
+        &mut self,
+        scanner: &mut Scanner<'_>,
+        columns: &mut [ColumnData],
+        before: usize,
+    ) -> Result<usize, DecodeError> {
         scanner.expect(b'[').map_err(DecodeError::page)?;
         let mut first = true;
-        let mut row = 0;
+        let mut row = before;
         while scanner.next_element(&mut first).map_err(|reason| DecodeError::row(row + 1, reason))? {
             row += 1;
             self.row(scanner, columns, row)?;
         }
-        Ok(())
+        Ok(row)
     }
 
     fn row(&mut self, scanner: &mut Scanner<'_>, columns: &mut [ColumnData], row: usize) -> Result<(), DecodeError> {
@@ -204,7 +219,7 @@ impl PageDecoder {
             let raw = scanner.since(begun);
             // Long texts are the least of what is needed to see what is wrong.
             let raw = raw.get(..LONGEST_RAW).unwrap_or(raw);
-            reject.raw = String::from_utf8_lossy(raw).trim().to_owned();
+            String::from_utf8_lossy(raw).trim().clone_into(&mut reject.raw);
         }
         if filled != self.properties.len() {
             let missing = self.properties.iter().position(|property| property.seen_in != row).unwrap_or_default();
@@ -363,15 +378,27 @@ fn value(scanner: &mut Scanner<'_>, slot: &Slot, data: &mut ColumnData) -> Resul
 }
 
 /// 10 to the power of 0 to 18.
-const POWERS: [i64; 19] = {
-    let mut powers = [1; 19];
-    let mut at = 1;
-    while at < 19 {
-        powers[at] = powers[at - 1] * 10;
-        at += 1;
-    }
-    powers
-};
+const POWERS: [i64; 19] = [
+    1,
+    10,
+    100,
+    1_000,
+    10_000,
+    100_000,
+    1_000_000,
+    10_000_000,
+    100_000_000,
+    1_000_000_000,
+    10_000_000_000,
+    100_000_000_000,
+    1_000_000_000_000,
+    10_000_000_000_000,
+    100_000_000_000_000,
+    1_000_000_000_000_000,
+    10_000_000_000_000_000,
+    100_000_000_000_000_000,
+    1_000_000_000_000_000_000,
+];
 
 /// The unscaled value of a decimal of up to 18 digits.
 #[inline]
@@ -391,12 +418,11 @@ fn decimal64(scanner: &mut Scanner<'_>, precision: u8, scale: u8) -> Result<i64,
 #[inline]
 fn integer(scanner: &mut Scanner<'_>, least: i64, most: i64) -> Result<i64, Reason> {
     let start = scanner.position();
-    let value = match scanner.plain_number() {
-        Some(Plain { value, fraction: 0 }) => value,
-        _ => {
-            scanner.back_to(start);
-            scanner.number()?.to_i64()?
-        }
+    let value = if let Some(Plain { value, fraction: 0 }) = scanner.plain_number() {
+        value
+    } else {
+        scanner.back_to(start);
+        scanner.number()?.to_i64()?
     };
     if (least..=most).contains(&value) { Ok(value) } else { Err(Reason::Range) }
 }

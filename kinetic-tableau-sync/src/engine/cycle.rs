@@ -158,8 +158,8 @@ impl Cycle<'_> {
     /// Decides between full load and delta.
     async fn plan(&self) -> Result<Plan, SyncError> {
         let landed = self.checkpoint.landed.as_ref().and_then(|landed| landed.schema.as_ref());
-        let mapped = mapped(&*self.parts.source, self.spec, landed).await;
-        let (spec, mapper) = mapped.map_err(|cause| self.error(Stage::Schema, cause))?;
+        let fitted = mapped(&*self.parts.source, self.spec, landed).await;
+        let (spec, mapper) = fitted.map_err(|cause| self.error(Stage::Schema, cause))?;
         let schema = mapper.land();
         if schema.key.is_empty() {
             let message = "the dataset has no key column; name them in its `key`";

@@ -22,7 +22,7 @@ use crate::source::Window;
 pub(super) const KEYS: usize = 2_000;
 
 /// Rows that are compared with the fingerprints at once: each comparison streams over all of them.
-pub(super) const CHUNK: usize = 65_536;
+pub(super) const CHUNK: usize = 32_768;
 
 /// A full load reads what changed while it was reading, and then what changed meanwhile, at most so often. What still moves after
 /// that is left to the next delta.

@@ -35,7 +35,7 @@ pub(super) async fn mapped(
 /// # Errors
 /// When the source cannot be reached, or dataset, mapping and source do not fit each other.
 pub async fn landing_schema(source: &dyn Source, dataset: &DatasetSpec) -> Result<Schema, SyncError> {
-    let mapped = mapped(source, dataset, None).await;
-    let (_, mapper) = mapped.map_err(|cause| SyncError::new(&dataset.id, None, Stage::Schema, cause))?;
+    let fitted = mapped(source, dataset, None).await;
+    let (_, mapper) = fitted.map_err(|cause| SyncError::new(&dataset.id, None, Stage::Schema, cause))?;
     Ok(Schema::clone(mapper.land()))
 }

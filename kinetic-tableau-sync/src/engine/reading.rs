@@ -49,8 +49,8 @@ impl Reader {
             while let Some(batch) = stream.next().await {
                 let batch = match &mapper {
                     Some(mapper) => batch.and_then(|batch| {
-                        let mapped = mapper.apply(batch);
-                        mapped.map_err(|full| SourceError::new(SourceErrorKind::Decode, full.to_string()))
+                        let applied = mapper.apply(batch);
+                        applied.map_err(|full| SourceError::new(SourceErrorKind::Decode, full.to_string()))
                     }),
                     None => batch,
                 };

@@ -255,7 +255,9 @@ impl<'a> Work<'a> {
         found.same.sort_unstable();
         found.same.truncate(CONTROLS);
         // Rejected rows that the source has no more.
-        rejected.into_iter().for_each(|hash| filling.open.settle(hash));
+        for hash in rejected {
+            filling.open.settle(hash);
+        }
         Ok(found)
     }
 

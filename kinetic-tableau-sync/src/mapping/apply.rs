@@ -227,12 +227,12 @@ impl From {
         batch: &Batch,
         row: usize,
         kind: ColumnType,
-        data: &mut ColumnData,
+        into: &mut ColumnData,
     ) -> Result<Result<(), &'static str>, BatchFull> {
         let null = |at: usize| batch.column(at).is_none_or(|column| column.is_null(row));
         let text = match self {
             Self::Null => None,
-            Self::Constant(value) => return data.push_from(value, 0).map(Ok),
+            Self::Constant(value) => return into.push_from(value, 0).map(Ok),
             Self::Template(pieces) => {
                 let mut text = Some(String::new());
                 for piece in pieces {
@@ -275,10 +275,10 @@ impl From {
         };
         match text {
             None => {
-                data.push_null();
+                into.push_null();
                 Ok(Ok(()))
             }
-            Some(text) => decode::push_text(data, kind, &text),
+            Some(text) => decode::push_text(into, kind, &text),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Columns that have come, gone or changed in the source since the last landing.
 
 use super::{ChangedType, Derive, DerivedColumn, MissingColumn, NewColumn, OfferedColumn};
-use crate::model::{ColumnType, DatasetSpec, Schema};
+use crate::model::{ColumnType, DatasetSpec, Schema, SourceObject};
 
 /// What the policies make of a dataset.
 #[derive(Debug)]
@@ -50,8 +50,11 @@ pub(crate) fn adjust(
     if spec.drift.new == NewColumn::Add {
         let tracked = spec.track.column();
         let new = offered.iter().filter(|column| column.kind.is_some() && Some(column.name.as_str()) != tracked);
-        for column in new {
-            if !adjusted.select.contains(&column.name) && !is_inner(&column.name) {
+        // Of lines, theirs: columns of the headers are joined by choice.
+        let lines = matches!(spec.source, SourceObject::Lines { .. });
+        for column in new.filter(|column| !lines || column.name.contains('/')) {
+            let inner = is_inner(column.name.rsplit('/').next().unwrap_or_default());
+            if !adjusted.select.contains(&column.name) && !inner {
                 adjusted.select.push(column.name.clone());
             }
         }
@@ -88,7 +91,7 @@ impl Drifted {
 mod tests {
     use super::*;
     use crate::mapping::Drift;
-    use crate::model::{Column, SourceObject, Target};
+    use crate::model::{Column, Target};
 
     fn spec(drift: Drift) -> DatasetSpec {
         let source = SourceObject::Baq { id: "b".to_owned(), parameters: Vec::new() };

@@ -1,18 +1,23 @@
 //! A whole sync, measured beside a careful Python script that does the same: read a table of 27 columns over OData, write an extract,
 //! publish it; then 1 % of the rows change, and only they are to land.
 //!
-//! `cargo bench --package simulators --bench sync` takes a million rows; `-- --rows 5000000` another number, `-- --no-peer` leaves the
-//! script out. Server, sync and script run in processes of their own on the same machine; the server answers slices of pages that were
+//! Beside both stands the limit: the same pages fetched and thrown away, while Tableau's engine is given as many rows. It does nothing
+//! else, so that nothing that lands rows can be faster on the same machine.
+//!
+//! `cargo bench --package simulators --bench sync` takes a million rows; `-- --rows 5000000` another number, `-- --no-peer` leaves
+//! script and limit out, `-- --latency-ms 100` lets each page take that long. Server, sync and script run in processes of their own on the same machine; the server answers slices of pages that were
 //! made beforehand, so that it is not what is measured. What lands is read back by Tableau's engine and compared with the server's
 //! sums. Prints ratios; only a wrong result ends it with an error.
 
+mod limit;
 mod peer;
 mod server;
 
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
 use kinetic_tableau_sync::hyper::{Engine, EngineLocation, ExtractReader, InstallOptions, find_or_install};
 use kinetic_tableau_sync::store::SqliteStore;
@@ -63,6 +68,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let ended = match arguments.first().map(String::as_str) {
         Some("serve") => runtime.block_on(server::serve(arguments.get(1..).unwrap_or_default())),
+        Some("limit") => runtime.block_on(limit::run(arguments.get(1..).unwrap_or_default())),
         Some("ours") => runtime.block_on(ours(arguments.get(1..).unwrap_or_default())),
         _ => runtime.block_on(compare(&arguments)),
     };
@@ -95,27 +101,44 @@ async fn ours(arguments: &[String]) -> Outcome<()> {
     let spec = DatasetSpec::new("ap_invoices", source, COLUMNS, target);
     let destination = TableauDestination::new(tableau, options);
     let begun = Instant::now();
+    let steps = Arc::new(Steps { begun, publishing: AtomicU64::new(0), landed: AtomicU64::new(0) });
     let syncer = Syncer::builder(Arc::new(KineticSource::new(client)), Arc::new(destination), store)
-        .progress(Arc::new(Steps(begun)))
+        .progress(Arc::clone(&steps) as _)
         .build();
     let run = syncer.run(&spec).await?;
     let seconds = begun.elapsed().as_secs_f64();
     // While the extract engine still runs, which is a process of its own.
     let cpu = cpu_seconds(std::process::id())?;
-    println!("{seconds} {cpu} {} {} {}", peak_mib()?, run.counts.inserted, run.counts.updated);
+    let published = steps.landed.load(Relaxed).saturating_sub(steps.publishing.load(Relaxed));
+    let published = Duration::from_millis(published).as_secs_f64();
+    println!("{seconds} {cpu} {} {published} {} {}", peak_mib()?, run.counts.inserted, run.counts.updated);
     Ok(())
 }
 
-/// Tells when each step was reached, on standard error.
+/// Notes when each step was reached, and tells so on standard error when it is asked to.
 #[derive(Debug)]
-struct Steps(Instant);
+struct Steps {
+    begun: Instant,
+    /// Milliseconds.
+    publishing: AtomicU64,
+    landed: AtomicU64,
+}
 
 impl Progress for Steps {
     fn report(&self, _: &DatasetId, event: &ProgressEvent) {
+        let now = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        match event {
+            ProgressEvent::Publishing => self.publishing.store(now, Relaxed),
+            ProgressEvent::Landed { .. } => self.landed.store(now, Relaxed),
+            _ => {}
+        }
         if !matches!(event, ProgressEvent::Read { .. }) && std::env::var_os("BENCH_STEPS").is_some() {
             let (cpu, peak) = (cpu_seconds(std::process::id()), peak_mib());
             let own = own_cpu_seconds(std::process::id());
-            eprintln!("{:>6} ms  {own:?} own, {cpu:?} CPU s  {peak:?} MiB  {event:?}", self.0.elapsed().as_millis());
+            eprintln!(
+                "{:>6} ms  {own:?} own, {cpu:?} CPU s  {peak:?} MiB  {event:?}",
+                self.begun.elapsed().as_millis()
+            );
         }
     }
 }
@@ -172,14 +195,18 @@ pub(crate) fn figures(output: &std::process::Output) -> Outcome<(Took, Vec<Strin
 }
 
 async fn compare(arguments: &[String]) -> Outcome<()> {
-    let rows = match arguments.iter().position(|argument| argument == "--rows") {
-        Some(at) => arguments.get(at + 1).ok_or("--rows needs a number")?.parse()?,
-        None => 1_000_000_u64,
+    let number = |name: &str, otherwise: u64| match arguments.iter().position(|argument| argument == name) {
+        Some(at) => {
+            let text = arguments.get(at + 1).ok_or_else(|| format!("{name} needs a number"))?;
+            text.parse::<u64>().map_err(|error| format!("{name}: {error}"))
+        }
+        None => Ok(otherwise),
     };
+    let (rows, latency) = (number("--rows", 1_000_000)?, number("--latency-ms", 0)?);
     tokio::task::spawn_blocking(|| find_or_install(&InstallOptions::default())).await??;
     let directory = tempfile::tempdir()?;
     let mut server = tokio::process::Command::new(std::env::current_exe()?)
-        .args(["serve", &rows.to_string()])
+        .args(["serve", &rows.to_string(), &latency.to_string()])
         .stdout(Stdio::piped())
         .stdin(Stdio::piped())
         .kill_on_drop(true)
@@ -191,7 +218,7 @@ async fn compare(arguments: &[String]) -> Outcome<()> {
         return Err("the server told no address".into());
     };
     let control = |what: &str| format!("{odata}/control/{what}");
-    println!("{rows} rows of {} columns; full load, then 1 % changed", COLUMNS.len());
+    println!("{rows} rows of {} columns, {latency} ms a page; full load, then 1 % changed", COLUMNS.len());
 
     let mut found = Vec::new();
     for mode in ["full", "1 % changed"] {
@@ -201,8 +228,11 @@ async fn compare(arguments: &[String]) -> Outcome<()> {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["ours", odata, tableau, site, name, secret]).arg(directory.path()).stderr(Stdio::inherit());
         let output = tokio::task::spawn_blocking(move || command.output()).await??;
-        let (took, counts) = figures(&output)?;
-        println!("ours, {mode}: {counts:?} rows inserted and updated");
+        let (took, said) = figures(&output)?;
+        let [published, inserted, updated] = said.as_slice() else { return Err("the process told no counts".into()) };
+        println!(
+            "ours, {mode}: {inserted} rows inserted, {updated} updated; {published} s of it from publishing to landing"
+        );
         let landed: String = reqwest::get(control("landed")).await?.text().await?;
         check(
             Path::new(&landed),
@@ -221,12 +251,17 @@ async fn compare(arguments: &[String]) -> Outcome<()> {
             let took = peer::run(odata, tableau, [site, name, secret], directory.path(), mode == "full").await?;
             found.push(("script", mode, took));
         }
+        reqwest::get(control("reset")).await?.error_for_status()?;
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["limit", odata, &rows.to_string()]).arg(directory.path()).stderr(Stdio::inherit());
+        let output = tokio::task::spawn_blocking(move || command.output()).await??;
+        found.push(("limit", "full", figures(&output)?.0));
     }
     println!("\n{:<10} {:<12} {:>9} {:>14} {:>22}", "", "", "seconds", "CPU seconds", "peak memory (MiB)");
     for (who, mode, took) in &found {
         println!("{who:<10} {mode:<12} {:>9.2} {:>14.2} {:>22}", took.seconds, took.cpu, took.peak_mib);
     }
-    if let [full, changed, peer_full, peer_changed] = found.as_slice() {
+    if let [full, changed, peer_full, peer_changed, limit] = found.as_slice() {
         let ratio = |one: f64, other: f64| one / other;
         println!(
             "\nthe script takes {:.1} times as long for a full load, {:.1} times the CPU and {:.0} times the memory; for 1 % {:.1} times as long",
@@ -234,6 +269,11 @@ async fn compare(arguments: &[String]) -> Outcome<()> {
             ratio(peer_full.2.cpu, full.2.cpu),
             ratio(mib(&peer_full.2), mib(&full.2)),
             ratio(peer_changed.2.seconds, changed.2.seconds),
+        );
+        println!(
+            "a full load takes {:.1} times as long as the limit, and {:.1} times its CPU",
+            ratio(full.2.seconds, limit.2.seconds),
+            ratio(full.2.cpu, limit.2.cpu),
         );
     }
     println!(

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::sync::{Arc, RwLock};
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
@@ -26,6 +27,7 @@ struct Table {
 struct Shared {
     table: RwLock<Arc<Table>>,
     count: u64,
+    latency: Duration,
     tableau: TableauSim,
 }
 
@@ -96,6 +98,7 @@ impl Table {
 /// Starts both servers, tells their addresses, and serves until standard input ends.
 pub(crate) async fn serve(arguments: &[String]) -> Outcome<()> {
     let count: u64 = arguments.first().ok_or("how many rows?")?.parse()?;
+    let latency = Duration::from_millis(arguments.get(1).ok_or("how slow?")?.parse()?);
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await?;
     let address = listener.local_addr()?;
     // A file is looked at when its rows are changed; to look at it as it comes would be work of the server that is not measured.
@@ -109,7 +112,7 @@ pub(crate) async fn serve(arguments: &[String]) -> Outcome<()> {
         tableau.pat_name(),
         tableau.pat_secret()
     );
-    let shared = Arc::new(Shared { table: RwLock::new(Arc::new(fresh)), count, tableau });
+    let shared = Arc::new(Shared { table: RwLock::new(Arc::new(fresh)), count, latency, tableau });
     let app = axum::Router::new().fallback(answer).with_state(shared);
     let ended = tokio::task::spawn_blocking(|| std::io::read_to_string(std::io::stdin()));
     tokio::select! {
@@ -126,7 +129,10 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
     let Ok(now) = current() else { return text(500, "text/plain", "poisoned".into()) };
     match path.rsplit('/').next().unwrap_or_default() {
         "$metadata" => text(200, "application/xml", metadata().into()),
-        "APInvoices" => page(&now, &query),
+        "APInvoices" => {
+            tokio::time::sleep(shared.latency).await;
+            page(&now, &query)
+        }
         "landed" => {
             let file = shared.tableau.extract_path("APInvoices").map(|path| path.display().to_string());
             text(200, "text/plain", file.unwrap_or_default().into())

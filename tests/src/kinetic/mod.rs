@@ -67,6 +67,8 @@ pub struct Switches {
     pub latency: Duration,
     /// Whether `PODetails` answers nothing to a filter (observed on a real server).
     pub empty_details: bool,
+    /// Whether what is expanded can be asked for with some columns alone.
+    pub nested_select: bool,
     /// How long tokens last.
     pub token_life: Duration,
     /// For how many requests tokens are good.
@@ -94,6 +96,7 @@ impl Default for Switches {
             latency: Duration::ZERO,
             facets: true,
             empty_details: true,
+            nested_select: true,
             token_life: auth::TOKEN_LIFE,
             token_uses: u64::MAX,
             update_master_asks: false,

@@ -16,13 +16,16 @@ use super::table::{Definition, Table};
 use super::value::{Kind, Value};
 use crate::faults::plain;
 
+/// A set that is expanded, and its columns where some are asked for alone.
+type Expanded = (String, Option<Vec<String>>);
+
 /// The options of a query, decoded.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Options {
     select: Option<Vec<String>>,
     filter: Option<String>,
     order: Vec<(String, bool)>,
-    expand: Vec<String>,
+    expand: Vec<Expanded>,
     top: Option<usize>,
     skip: usize,
     /// Up to which row the client's limit goes, when it follows a link.
@@ -43,7 +46,7 @@ impl Options {
             match name.as_str() {
                 "$select" => options.select = Some(list(value)),
                 "$filter" => options.filter = Some(value.clone()),
-                "$expand" => options.expand = list(value),
+                "$expand" => options.expand = expanded(value)?,
                 "$top" => options.top = Some(number(value)?),
                 "$skip" => options.skip = number(value)?,
                 // A token of our own: where to go on, and where the client's limit is.
@@ -85,9 +88,36 @@ pub(crate) struct Reading<'a> {
     pub(crate) kept: String,
 }
 
+/// `PODetails`, `PODetails($select=POLine)`, and several of them.
+fn expanded(text: &str) -> Result<Vec<Expanded>, Failure> {
+    let mut found = Vec::new();
+    let mut rest = text.trim();
+    while !rest.is_empty() {
+        let end = rest.find([',', '(']).unwrap_or(rest.len());
+        let (name, behind) = rest.split_at(end);
+        let (columns, behind) = match behind.strip_prefix("($select=") {
+            Some(inner) => {
+                let wrong = || Failure::query(format!("Syntax error in $expand: '{text}'."));
+                let (columns, behind) = inner.split_once(')').ok_or_else(wrong)?;
+                (Some(columns.split(',').map(|name| name.trim().to_owned()).collect()), behind)
+            }
+            None => (None, behind),
+        };
+        found.push((name.trim().to_owned(), columns));
+        rest = match behind.strip_prefix(',') {
+            Some(rest) => rest.trim(),
+            None if behind.is_empty() => "",
+            None => return Err(Failure::query(format!("Syntax error in $expand: '{text}'."))),
+        };
+    }
+    Ok(found)
+}
+
 /// The rows of an expanded set, by what they share with the row above.
 struct Children<'t> {
     table: &'t Table,
+    /// The columns that are answered.
+    columns: Vec<usize>,
     ours: Vec<usize>,
     below: HashMap<String, Vec<&'t [Value]>>,
 }
@@ -219,10 +249,13 @@ impl Reading<'_> {
         (all.into_iter().skip(skip).take(top).collect(), total)
     }
 
-    fn children(&self, definition: &Definition, expand: &[String]) -> Result<Vec<Children<'_>>, Failure> {
+    fn children(&self, definition: &Definition, expand: &[Expanded]) -> Result<Vec<Children<'_>>, Failure> {
         expand
             .iter()
-            .map(|name| {
+            .map(|(name, wanted)| {
+                if wanted.is_some() && !self.switches.nested_select {
+                    return Err(Failure::query("The query option '$select' is not allowed within $expand.".to_owned()));
+                }
                 let unknown = || {
                     Failure::query(format!(
                         "Could not find a property named '{name}' on type 'Erp.{}'.",
@@ -239,7 +272,8 @@ impl Reading<'_> {
                 for (_, row) in table.all() {
                     below.entry(joined(row, &its)).or_default().push(row);
                 }
-                Ok(Children { table, ours, below })
+                let columns = columns(&table.definition, wanted.as_deref())?;
+                Ok(Children { table, columns, ours, below })
             })
             .collect()
     }
@@ -253,16 +287,15 @@ impl Reading<'_> {
         children: &[Children<'_>],
     ) {
         self.members(out, definition, columns, row);
-        for Children { table, ours, below } in children {
+        for Children { table, columns, ours, below } in children {
             // The last brace gives way to one more member.
             out.pop();
             let _ = write!(out, ",\"{}\":[", table.definition.set);
-            let all: Vec<usize> = (0..table.definition.columns.len()).collect();
             for (nth, child) in below.get(&joined(row, ours)).into_iter().flatten().enumerate() {
                 if nth > 0 {
                     out.push(',');
                 }
-                self.members(out, &table.definition, &all, child);
+                self.members(out, &table.definition, columns, child);
             }
             out.push_str("]}");
         }

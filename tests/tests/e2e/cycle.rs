@@ -44,7 +44,7 @@ async fn rows_that_move_between_pages_are_neither_lost_nor_doubled() {
         let world = World::new().await;
         let set = match &spec.source {
             SourceObject::EntitySet { set, .. } => set.clone(),
-            SourceObject::Baq { .. } => unreachable!(),
+            SourceObject::Baq { .. } | SourceObject::Lines { .. } => unreachable!(),
         };
         // With each page somebody changes what was read, and what was not.
         let mut seed = 0;

@@ -4,6 +4,7 @@
 mod cycle;
 mod errors;
 mod faults;
+mod lines;
 mod reconcile;
 mod support;
 mod vendor;

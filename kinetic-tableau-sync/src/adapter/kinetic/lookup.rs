@@ -9,6 +9,7 @@ use futures_util::{StreamExt as _, stream};
 use super::walk::{Rank, Walk};
 use super::{failed, key_ranks};
 use crate::batch::Batch;
+use crate::decode::LinesDecoder;
 use crate::model::Schema;
 use crate::source::{SourceError, SourceErrorKind};
 
@@ -17,8 +18,16 @@ const LONGEST: usize = 1_700;
 /// Most keys in one request: each one costs the server a seek.
 const MOST: usize = 50;
 
-/// The rows of these keys that are there.
-pub(super) fn rows<'a>(query: Query, schema: Arc<Schema>, keys: Batch) -> BoxStream<'a, Result<Batch, SourceError>> {
+/// The schema of lines and of their headers, and the navigation property between them.
+pub(super) type Lines = (Arc<Schema>, Arc<Schema>, String);
+
+/// The rows of these keys that are there; the lines below them where lines are wanted.
+pub(super) fn rows<'a>(
+    query: Query,
+    schema: Arc<Schema>,
+    keys: Batch,
+    lines: Option<Lines>,
+) -> BoxStream<'a, Result<Batch, SourceError>> {
     let (ranks, answered) = match (key_ranks(keys.schema()), key_ranks(&schema)) {
         (Ok(ranks), Ok(answered)) => (ranks, answered),
         (Err(error), _) | (_, Err(error)) => return stream::iter([Err(error)]).boxed(),
@@ -32,13 +41,14 @@ pub(super) fn rows<'a>(query: Query, schema: Arc<Schema>, keys: Batch) -> BoxStr
         Ok(url) => url.as_str().len(),
         Err(error) => return stream::iter([Err(failed(error))]).boxed(),
     };
-    let state = Lookup { bare, query, schema, ranks, answered, keys, next: 0, walk: None };
+    let state = Lookup { bare, query, schema, lines, ranks, answered, keys, next: 0, walk: None };
     stream::try_unfold(state, async |mut lookup| Ok(lookup.next().await?.map(|batch| (batch, lookup)))).boxed()
 }
 
 struct Lookup {
     query: Query,
     schema: Arc<Schema>,
+    lines: Option<Lines>,
     /// The key columns, by their places among the keys and among the columns that are answered.
     ranks: Vec<Rank>,
     answered: Vec<Rank>,
@@ -46,23 +56,22 @@ struct Lookup {
     next: usize,
     /// Length of the address without any key.
     bare: usize,
-    /// The request that is being answered, and how many of its rows may still come.
-    walk: Option<(Walk, usize)>,
+    /// The request that is being answered, and how many rows it may have in all.
+    walk: Option<(Walk, u64)>,
 }
 
 impl Lookup {
     async fn next(&mut self) -> Result<Option<Batch>, SourceError> {
         loop {
-            if let Some((walk, left)) = &mut self.walk {
+            if let Some((walk, most)) = &mut self.walk {
                 // A server may cap pages silently: only an empty page says that the rest is not there.
                 if let Some(batch) = walk.next().await? {
-                    let Some(rest) = left.checked_sub(batch.rows()) else {
+                    if walk.came() > *most {
                         let message = "more rows were answered than keys were asked for".to_owned();
                         return Err(SourceError::new(SourceErrorKind::Order, message)
                             .with_hint("name columns in `key` that tell all rows apart"));
-                    };
-                    *left = rest;
-                    if rest == 0 {
+                    }
+                    if walk.came() == *most {
                         self.walk = None;
                     }
                     return Ok(Some(batch));
@@ -85,7 +94,14 @@ impl Lookup {
             };
             self.next += most;
             let (query, schema) = (self.query.clone().top(most as u64), Arc::clone(&self.schema));
-            self.walk = Some((Walk::new(query, schema, self.answered.clone(), Some(any), None), most));
+            let walk = Walk::new(query, schema, self.answered.clone(), Some(any), None);
+            let walk = match &self.lines {
+                Some((joined, headers, navigation)) => {
+                    walk.with_lines(LinesDecoder::new(Arc::clone(joined), Arc::clone(headers), navigation))
+                }
+                None => walk,
+            };
+            self.walk = Some((walk, most as u64));
         }
     }
 

@@ -9,6 +9,7 @@
 //!
 //! A page shorter than asked for is never taken for the end: Kinetic caps pages silently (100 rows without `$top`, observed).
 
+mod lines;
 mod lookup;
 mod schema;
 mod stamp;
@@ -24,6 +25,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, future, stream};
 use serde_json::Value;
 use tokio::sync::Mutex;
 
+use self::lines::Headers;
 use self::stamp::{Form, Stamp};
 use self::walk::{Rank, RankKind, Walk};
 use crate::batch::Batch;
@@ -41,6 +43,8 @@ pub struct KineticSource {
     client: Client,
     /// How dates are to be written for this server, once it is known for a dataset.
     forms: Mutex<HashMap<DatasetId, Form>>,
+    /// What is known of the headers of lines.
+    headers: Mutex<HashMap<DatasetId, Arc<Headers>>>,
     remedies: Remedies,
 }
 
@@ -48,7 +52,12 @@ impl KineticSource {
     /// Reads with this client, in its company.
     #[must_use]
     pub fn new(client: Client) -> Self {
-        Self { client, forms: Mutex::new(HashMap::new()), remedies: Remedies::default() }
+        Self {
+            client,
+            forms: Mutex::new(HashMap::new()),
+            headers: Mutex::new(HashMap::new()),
+            remedies: Remedies::default(),
+        }
     }
 
     /// Leaves a remedy out, to show that it is needed.
@@ -62,7 +71,7 @@ impl KineticSource {
     /// The query of a dataset with its fixed filter, without columns.
     fn query(&self, spec: &DatasetSpec) -> Result<Query, SourceError> {
         let query = match &spec.source {
-            SourceObject::EntitySet { service, set } => {
+            SourceObject::EntitySet { service, set } | SourceObject::Lines { service, set, .. } => {
                 self.client.entity_set(EntitySet::new(service.as_str(), set.as_str()).map_err(failed)?)
             }
             SourceObject::Baq { id, parameters } => {
@@ -80,10 +89,35 @@ impl KineticSource {
     /// What the tenant declares, and the name of the dataset's entity set in it.
     async fn metadata<'d>(&self, spec: &'d DatasetSpec) -> Result<(Metadata, &'d str), SourceError> {
         let (metadata, set) = match &spec.source {
-            SourceObject::EntitySet { service, set } => (self.client.metadata(service).await, set.as_str()),
+            SourceObject::EntitySet { service, set } | SourceObject::Lines { service, set, .. } => {
+                (self.client.metadata(service).await, set.as_str())
+            }
             SourceObject::Baq { id, .. } => (self.client.baq_metadata(id).await, "Data"),
         };
         Ok((metadata.map_err(failed)?, set))
+    }
+
+    /// What is known of the headers of a dataset of lines; none for another dataset.
+    async fn headers(&self, spec: &DatasetSpec) -> Result<Option<Arc<Headers>>, SourceError> {
+        let SourceObject::Lines { service, navigation, .. } = &spec.source else { return Ok(None) };
+        let mut known = self.headers.lock().await;
+        if let Some(headers) = known.get(&spec.id) {
+            return Ok(Some(Arc::clone(headers)));
+        }
+        let (metadata, set) = self.metadata(spec).await?;
+        let (key, line_key) = schema::header_key(spec, &metadata, set)?;
+        // Standard OData, but not seen on every server: tried out with the least there is.
+        let names = key.iter().map(|column| column.source.as_str());
+        let probe = self.client.entity_set(EntitySet::new(service.as_str(), set).map_err(failed)?);
+        let probe = probe.select(names).top(1).expand_select(navigation.as_str(), line_key);
+        let nested = match probe.send::<HashMap<String, Value>>().await {
+            Ok(_) => true,
+            Err(error) if error.kind() == ErrorKind::Rejected => false,
+            Err(error) => return Err(failed(error)),
+        };
+        let headers = Arc::new(Headers { navigation: navigation.clone(), key, nested });
+        known.insert(spec.id.clone(), Arc::clone(&headers));
+        Ok(Some(headers))
     }
 
     /// The newest value of the tracked column, as sent; none when there is no row.
@@ -100,7 +134,11 @@ impl KineticSource {
 
     /// Whether a dataset has any row at all.
     async fn has_rows(&self, spec: &DatasetSpec, schema: &Schema) -> Result<bool, SourceError> {
-        let columns = schema.key_columns().map(|column| column.source.as_str());
+        let headers = self.headers(spec).await?;
+        let columns: Vec<&str> = match &headers {
+            Some(headers) => headers.key.iter().map(|column| column.source.as_str()).collect(),
+            None => schema.key_columns().map(|column| column.source.as_str()).collect(),
+        };
         let query = self.query(spec)?.select(columns).top(1);
         let page = query.send::<HashMap<String, Value>>().await.map_err(failed)?;
         Ok(!page.items.is_empty())
@@ -146,12 +184,36 @@ impl KineticSource {
     }
 
     /// The reads that make up a window, one after the other.
-    async fn walks(&self, spec: &DatasetSpec, schema: &Arc<Schema>, window: &Window) -> Result<Vec<Walk>, SourceError> {
+    async fn walks(&self, spec: &DatasetSpec, joined: &Arc<Schema>, window: &Window) -> Result<Vec<Walk>, SourceError> {
+        let headers = self.headers(spec).await?;
+        let schema = &match &headers {
+            Some(headers) => headers.schema(joined),
+            None => Arc::clone(joined),
+        };
+        let walks = self.walks_over(spec, schema, window, headers.as_deref().map(|headers| (headers, joined))).await?;
+        Ok(match headers {
+            Some(headers) => walks.into_iter().map(|walk| walk.with_lines(headers.decoder(joined))).collect(),
+            None => walks,
+        })
+    }
+
+    /// The same, of the rows that pages are divided by.
+    async fn walks_over(
+        &self,
+        spec: &DatasetSpec,
+        schema: &Arc<Schema>,
+        window: &Window,
+        lines: Option<(&Headers, &Arc<Schema>)>,
+    ) -> Result<Vec<Walk>, SourceError> {
         let columns: Vec<&str> = schema.columns.iter().map(|column| column.source.as_str()).collect();
         let mut unique = columns.clone();
         unique.sort_unstable();
         unique.dedup();
         let query = self.query(spec)?.select(unique).top(spec.page_size.max(1).into());
+        let query = match lines {
+            Some((headers, joined)) => headers.expanded(query, joined),
+            None => query,
+        };
         match &spec.track {
             Track::Revision { column, overlap } => {
                 let after = window.after.as_ref().map(revision).transpose()?;
@@ -258,10 +320,14 @@ impl Source for KineticSource {
         schema: Arc<Schema>,
         keys: Batch,
     ) -> BoxStream<'a, Result<Batch, SourceError>> {
-        match self.query(dataset) {
-            Ok(query) => lookup::rows(query, schema, keys),
-            Err(error) => stream::iter([Err(error)]).boxed(),
-        }
+        let found = async move {
+            let query = self.query(dataset)?;
+            Ok(match self.headers(dataset).await? {
+                Some(headers) => headers.rows(query, &schema, &keys),
+                None => lookup::rows(query, schema, keys, None),
+            })
+        };
+        stream::once(found).try_flatten().boxed()
     }
 
     fn is_after(&self, dataset: &DatasetSpec, later: &Cursor, earlier: &Cursor) -> Result<bool, SourceError> {

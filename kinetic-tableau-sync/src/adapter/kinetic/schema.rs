@@ -2,6 +2,7 @@
 
 use epicor_kinetic::{EdmType, EntityType, Metadata, Property};
 
+use super::lines::of_line;
 use crate::mapping::OfferedColumn;
 use crate::model::{Column, ColumnType, DatasetSpec, Resolution, Schema, SourceObject, Track};
 use crate::nearest::nearest;
@@ -16,7 +17,81 @@ pub(super) fn offered(spec: &DatasetSpec, metadata: &Metadata, set: &str) -> Res
     let declared = DatasetSpec { types: std::collections::BTreeMap::new(), ..spec.clone() };
     let of =
         |property: &Property| OfferedColumn { name: property.name.clone(), kind: kind_of(&declared, property).ok() };
-    Ok(entity(spec, metadata, set)?.properties.iter().map(of).collect())
+    let offer = Offer::of(spec, metadata, set)?;
+    let mut offered: Vec<OfferedColumn> = offer.entity.properties.iter().map(of).collect();
+    if let Some((navigation, lines)) = offer.lines {
+        offered.extend(
+            lines
+                .properties
+                .iter()
+                .map(of)
+                .map(|column| OfferedColumn { name: format!("{navigation}/{}", column.name), ..column }),
+        );
+    }
+    Ok(offered)
+}
+
+/// The key columns of the headers of lines, and the names of those of the lines.
+pub(super) fn header_key<'m>(
+    spec: &DatasetSpec,
+    metadata: &'m Metadata,
+    set: &str,
+) -> Result<(Vec<Column>, &'m [String]), SourceError> {
+    let offer = Offer::of(spec, metadata, set)?;
+    let column = |name: &String| {
+        let kind = kind_of(spec, offer.property(spec, name)?)?;
+        Ok(Column { name: name.clone(), source: name.clone(), kind, nullable: false, landed: false })
+    };
+    let key = offer.entity.keys.iter().map(column).collect::<Result<Vec<_>, SourceError>>()?;
+    if key.is_empty() {
+        let message = format!("the metadata names no key of {set}");
+        return Err(config(message, Some("read the lines through a BAQ".to_owned())));
+    }
+    Ok((key, offer.lines.map_or(&[], |(_, lines)| &lines.keys)))
+}
+
+/// What a dataset can be made of: an entity, and the lines below it where it is one of lines.
+struct Offer<'m> {
+    entity: &'m EntityType,
+    lines: Option<(&'m str, &'m EntityType)>,
+}
+
+impl<'m> Offer<'m> {
+    fn of(spec: &DatasetSpec, metadata: &'m Metadata, set: &str) -> Result<Self, SourceError> {
+        let entity = entity(spec, metadata, set)?;
+        let SourceObject::Lines { navigation, .. } = &spec.source else { return Ok(Self { entity, lines: None }) };
+        let known = entity.navigations.iter().find(|name| *name == navigation);
+        // Kinetic names the sets of its lines as it names the way to them.
+        let lines = known.and_then(|name| Some((name.as_str(), metadata.entity_type_of(name)?)));
+        let lines = lines.ok_or_else(|| {
+            let near = nearest(navigation, entity.navigations.iter().map(String::as_str));
+            let hint = near.map_or_else(
+                || format!("{set} has {}", entity.navigations.join(", ")),
+                |near| format!("did you mean {near}?"),
+            );
+            config(format!("{set} has no lines named {navigation}"), Some(hint))
+        })?;
+        Ok(Self { entity, lines: Some(lines) })
+    }
+
+    /// The name of a line's column, and the entity it is a column of.
+    fn place<'n>(&self, name: &'n str) -> (&'n str, &'m EntityType) {
+        let line = self.lines.and_then(|(navigation, lines)| Some((of_line(name, navigation)?, lines)));
+        line.unwrap_or((name, self.entity))
+    }
+
+    fn property(&self, spec: &DatasetSpec, name: &str) -> Result<&'m Property, SourceError> {
+        let (name, entity) = self.place(name);
+        property(spec, entity, name)
+    }
+
+    /// The name under which a column of a row is asked for: of the line, where the rows are lines.
+    fn of_row(&self, name: &str) -> Option<String> {
+        match self.lines {
+            Some((navigation, lines)) => lines.property(name).map(|_| format!("{navigation}/{name}")),
+            None => self.entity.property(name).map(|_| name.to_owned()),
+        }
+    }
 }
 
 fn entity<'m>(spec: &DatasetSpec, metadata: &'m Metadata, set: &str) -> Result<&'m EntityType, SourceError> {
@@ -28,8 +103,13 @@ fn entity<'m>(spec: &DatasetSpec, metadata: &'m Metadata, set: &str) -> Result<&
 
 /// Resolves the columns of a dataset.
 pub(super) fn resolve(spec: &DatasetSpec, metadata: &Metadata, set: &str) -> Result<Schema, SourceError> {
-    let entity = entity(spec, metadata, set)?;
-    let keys: &[String] = if spec.key.is_empty() { &entity.keys } else { &spec.key };
+    let offer = Offer::of(spec, metadata, set)?;
+    let entity = offer.entity;
+    let declared: Vec<String> = match offer.lines {
+        Some((navigation, lines)) => lines.keys.iter().map(|name| format!("{navigation}/{name}")).collect(),
+        None => entity.keys.clone(),
+    };
+    let keys: &[String] = if spec.key.is_empty() { &declared } else { &spec.key };
     if keys.is_empty() {
         let message = "the metadata names no key".to_owned();
         return Err(config(message, Some("name the columns that tell rows apart in the dataset's `key`".to_owned())));
@@ -47,10 +127,13 @@ pub(super) fn resolve(spec: &DatasetSpec, metadata: &Metadata, set: &str) -> Res
             let message = format!("{name} is selected twice");
             return Err(config(message, Some("take one of them out of `select`".to_owned())));
         }
-        let property = property(spec, entity, name)?;
-        let kind = kind_of(spec, property)?;
+        let property = offer.property(spec, name)?;
+        let kind = match spec.types.get(name) {
+            Some(kind) => *kind,
+            None => kind_of(spec, property)?,
+        };
         columns.push(Column {
-            name: name.clone(),
+            name: offer.place(name).0.to_owned(),
             source: name.clone(),
             kind,
             nullable: !keys.contains(name),
@@ -59,12 +142,17 @@ pub(super) fn resolve(spec: &DatasetSpec, metadata: &Metadata, set: &str) -> Res
     }
     let key: Vec<usize> =
         keys.iter().filter_map(|name| columns.iter().position(|column| column.source == *name)).collect();
-    check_keys(spec, entity, keys)?;
+    // Pages are divided by the key of the headers, where there are lines.
+    check_keys(spec, entity, if offer.lines.is_some() { &entity.keys } else { keys })?;
 
     let mut hidden = |name: &str, kind| {
         columns.push(Column { name: name.to_owned(), source: name.to_owned(), kind, nullable: true, landed: false });
         columns.len() - 1
     };
+    // Each row's own version, also where changes are found another way.
+    let version = offer
+        .of_row("SysRevID")
+        .filter(|name| offer.property(spec, name).is_ok_and(|property| property.edm_type == EdmType::Int64));
     let (version, stamp) = match &spec.track {
         Track::Revision { column, .. } => {
             check_revision(spec, entity, column)?;
@@ -72,16 +160,12 @@ pub(super) fn resolve(spec: &DatasetSpec, metadata: &Metadata, set: &str) -> Res
         }
         Track::Timestamp { column, .. } => {
             check_stamp(spec, entity, column)?;
-            let version = entity.property("SysRevID").filter(|property| property.edm_type == EdmType::Int64);
-            (version.map(|_| hidden("SysRevID", ColumnType::Int64)), Some(hidden(column, ColumnType::Text)))
+            (version.map(|name| hidden(&name, ColumnType::Int64)), Some(hidden(column, ColumnType::Text)))
         }
-        Track::Snapshot => {
-            let version = entity.property("SysRevID").filter(|property| property.edm_type == EdmType::Int64);
-            (version.map(|_| hidden("SysRevID", ColumnType::Int64)), None)
-        }
+        Track::Snapshot => (version.map(|name| hidden(&name, ColumnType::Int64)), None),
     };
-    let row_id = ["SysRowID", "RowIdent"].into_iter().find(|name| entity.property(name).is_some());
-    let row_id = row_id.map(|name| hidden(name, ColumnType::Text));
+    let row_id = ["SysRowID", "RowIdent"].into_iter().find_map(|name| offer.of_row(name));
+    let row_id = row_id.map(|name| hidden(&name, ColumnType::Text));
     let dimensions = spec.dimensions.iter().map(|name| dimension(spec, &columns, name)).collect::<Result<_, _>>()?;
     Ok(Schema { columns, key, version, row_id, stamp, dimensions })
 }
@@ -120,7 +204,7 @@ fn property<'a>(spec: &DatasetSpec, entity: &'a EntityType, name: &str) -> Resul
         let message = format!("{} has no column {name}", spec.source);
         let hint = match (near, &spec.source) {
             (Some(near), _) => format!("did you mean {near}? Case matters"),
-            (None, SourceObject::EntitySet { .. }) => {
+            (None, SourceObject::EntitySet { .. } | SourceObject::Lines { .. }) => {
                 "take it out, or see the service's $metadata for its columns".to_owned()
             }
             (None, SourceObject::Baq { .. }) => "a BAQ's columns are named Table_Field or Calculated_Name".to_owned(),

@@ -10,7 +10,7 @@ use futures_util::stream;
 use super::failed;
 use super::stamp::{Form, literal_of};
 use crate::batch::{Batch, ColumnData};
-use crate::decode::{PageDecoder, timestamp_micros};
+use crate::decode::{LinesDecoder, PageDecoder, timestamp_micros};
 use crate::model::Schema;
 use crate::remedy::{Remedies, Remedy};
 use crate::source::{SourceError, SourceErrorKind};
@@ -95,21 +95,42 @@ fn bool_at(column: &ColumnData, row: usize) -> Option<bool> {
 /// Asks for pages and decodes them.
 #[derive(Debug)]
 pub(super) struct Pages {
-    decoder: PageDecoder,
+    decoder: Decoder,
+}
+
+#[derive(Debug)]
+enum Decoder {
+    Rows(PageDecoder),
+    Lines(Box<LinesDecoder>),
+}
+
+/// One page.
+#[derive(Debug)]
+pub(super) struct Decoded {
+    /// The rows by which pages are divided.
+    rows: Batch,
+    /// The lines below them, where those are what is wanted.
+    lines: Option<Batch>,
 }
 
 impl Pages {
     pub(super) fn new(schema: Arc<Schema>) -> Self {
-        Self { decoder: PageDecoder::new(schema).lenient() }
+        Self { decoder: Decoder::Rows(PageDecoder::new(schema).lenient()) }
     }
 
     /// The rows of a query, asked for again when they arrived damaged.
-    pub(super) async fn decoded(&mut self, query: &Query) -> Result<Batch, SourceError> {
+    pub(super) async fn decoded(&mut self, query: &Query) -> Result<Decoded, SourceError> {
         let mut attempt = 1;
         loop {
             let body = query.bytes().await.map_err(failed)?;
-            let error = match self.decoder.decode(&body) {
-                Ok(page) => return Ok(page.batch),
+            let decoded = match &mut self.decoder {
+                Decoder::Rows(decoder) => decoder.decode(&body).map(|page| Decoded { rows: page.batch, lines: None }),
+                Decoder::Lines(decoder) => {
+                    decoder.decode(&body).map(|(rows, lines)| Decoded { rows, lines: Some(lines) })
+                }
+            };
+            let error = match decoded {
+                Ok(decoded) => return Ok(decoded),
                 Err(error) => error,
             };
             if error.is_damage() && attempt < ATTEMPTS {
@@ -206,6 +227,17 @@ impl Walk {
         self
     }
 
+    /// Answers the lines below the rows.
+    pub(super) fn with_lines(mut self, lines: LinesDecoder) -> Self {
+        self.pages.decoder = Decoder::Lines(Box::new(lines));
+        self
+    }
+
+    /// How many rows came so far, by which pages are divided.
+    pub(super) fn came(&self) -> u64 {
+        self.came
+    }
+
     /// Ends with the row whose first rank is `last`, without asking for a page behind it; `begun` is where it begins behind.
     pub(super) fn between(mut self, begun: Option<i64>, last: i64) -> Self {
         self.until = Some(last);
@@ -229,7 +261,7 @@ impl Walk {
         if self.ended {
             return Ok(None);
         }
-        let batch = self.page().await?;
+        let Decoded { rows: batch, lines } = self.page().await?;
         let Some(row) = batch.rows().checked_sub(1) else {
             match self.what_is_behind().await? {
                 Behind::Rows => {
@@ -273,7 +305,7 @@ impl Walk {
         let mut end = Batch::empty(Arc::clone(batch.schema()));
         end.push_row(&batch, row).map_err(|full| SourceError::new(SourceErrorKind::Decode, full.to_string()))?;
         self.before = Some(end);
-        Ok(Some(batch))
+        Ok(Some(lines.unwrap_or(batch)))
     }
 
     /// Whether the server has rows behind the last one that it does not answer with. It is asked for the very last row, without any
@@ -292,7 +324,7 @@ impl Walk {
         }
         let descending =
             self.ranks.iter().fold(last, |query, rank| query.order_by(rank.name.as_str(), Order::Descending));
-        let batch = self.pages.decoded(&descending).await?;
+        let batch = self.pages.decoded(&descending).await?.rows;
         if batch.rows() == 0 {
             // Nothing is read before a row was seen that tells how far to read.
             return Ok(Behind::Rows);
@@ -326,7 +358,7 @@ impl Walk {
     }
 
     /// The next page.
-    async fn page(&mut self) -> Result<Batch, SourceError> {
+    async fn page(&mut self) -> Result<Decoded, SourceError> {
         let mut query = self.query.clone();
         if let Some(bound) = &self.bound {
             query = query.and_filter(bound.clone());
@@ -465,7 +497,8 @@ mod tests {
     fn accepts(kinds: &[(ColumnType, RankKind)], pages: &[&str]) -> bool {
         let mut walk = walk(kinds);
         pages.iter().all(|page| {
-            let batch = walk.pages.decoder.decode(format!("{{\"value\":[{page}]}}").as_bytes()).unwrap().batch;
+            let Decoder::Rows(decoder) = &mut walk.pages.decoder else { unreachable!() };
+            let batch = decoder.decode(format!("{{\"value\":[{page}]}}").as_bytes()).unwrap().batch;
             let fine = walk.check_order(&batch).is_ok();
             walk.before = Some(batch);
             fine
