@@ -126,6 +126,10 @@ pub(crate) struct Audit {
     /// Recompute the chain of hashes instead, and say whether it is whole.
     #[arg(long, conflicts_with_all = ["dataset", "key", "run", "action", "since", "until"])]
     pub(crate) verify: bool,
+    /// Remove the oldest part of the trail instead: runs that ended longer ago than this, such as `400d`. The rest can be verified as
+    /// before, but what has landed cannot be rebuilt from the trail alone any more.
+    #[arg(long, value_name = "AGE", conflicts_with_all = ["dataset", "key", "run", "action", "since", "until", "verify", "export"])]
+    pub(crate) prune: Option<String>,
     /// Print JSON, one record a line.
     #[arg(long)]
     pub(crate) json: bool,

@@ -37,6 +37,9 @@ pub struct Checkpoint {
     /// Cycles that ended well since then.
     #[serde(default)]
     pub cycles: u32,
+    /// How many revisions behind the checkpoint a row ever became visible. The overlap is at least twice as wide.
+    #[serde(default)]
+    pub late_by: u64,
 }
 
 /// When a dataset was last compared with its source as a whole.
@@ -131,6 +134,9 @@ pub struct Counts {
     /// Of the rows landed: those that only the overlap found, since they became visible late.
     #[serde(default)]
     pub late: u64,
+    /// How many revisions behind the checkpoint the farthest of them lay.
+    #[serde(default)]
+    pub late_by: u64,
 }
 
 impl Counts {

@@ -299,7 +299,8 @@ pub enum Track {
     Revision {
         /// The column; `SysRevID` on every standard table.
         column: String,
-        /// How many revisions behind the checkpoint are read again, for writes that committed late.
+        /// How many revisions behind the checkpoint are read again, for writes that committed late. It widens by itself to twice the
+        /// delay that was seen ([`Checkpoint::late_by`](crate::Checkpoint::late_by)).
         overlap: u64,
     },
     /// A stamp of the last change.

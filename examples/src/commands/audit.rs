@@ -10,6 +10,9 @@ use crate::failure::{Exit, Failure, Outcome};
 use crate::output::{self, grouped, say};
 
 pub(super) async fn run(config: &Config, options: &args::Audit) -> Outcome<Exit> {
+    if let Some(age) = &options.prune {
+        return prune(config, age, options.json).await;
+    }
     let Some(store) = Store::open_for_reading(&config.store)? else {
         return Err(Failure::new("nothing has been synced yet, so there is no audit trail")
             .next("run `kinetic-tableau sync` first; paths in the configuration start at its own directory"));
@@ -25,6 +28,12 @@ pub(super) async fn run(config: &Config, options: &args::Audit) -> Outcome<Exit>
                 grouped(verification.entries),
                 grouped(verification.records)
             ));
+            if verification.pruned > 0 {
+                say(format_args!(
+                    "{} entries before them were removed by `audit --prune`",
+                    grouped(verification.pruned)
+                ));
+            }
             say(format_args!("head {}", verification.head));
             say("write the head down elsewhere: a trail that was cut off at its end has another one");
         }
@@ -74,6 +83,29 @@ pub(super) async fn run(config: &Config, options: &args::Audit) -> Outcome<Exit>
         say("no record matches");
     } else if records.len() == options.limit && !json {
         say(format_args!("these are the newest {}; --limit 0 shows all", options.limit));
+    }
+    Ok(Exit::Done)
+}
+
+/// Removes what is older. Nobody else may be working with the store: that is what the lock of a lease is for, which `sync` holds.
+async fn prune(config: &Config, age: &str, json: bool) -> Outcome<Exit> {
+    let age = kinetic_tableau_sync::parse_duration(age)
+        .map_err(|error| Failure::new(format!("--prune: {error}")).next("for instance --prune 400d").into_usage())?;
+    let before = chrono::Duration::from_std(age).ok().and_then(|age| chrono::Utc::now().checked_sub_signed(age));
+    let before = before.ok_or_else(|| Failure::new("--prune: nothing is that old").into_usage())?;
+    if Store::open_for_reading(&config.store)?.is_none() {
+        return Err(Failure::new("nothing has been synced yet, so there is no audit trail")
+            .next("run `kinetic-tableau sync` first; paths in the configuration start at its own directory"));
+    }
+    let removed = Store::open(&config.store)?.audit().prune(before).await?;
+    if json {
+        output::say_json(&serde_json::json!({ "removed": removed, "before": before }));
+    } else {
+        say(format_args!(
+            "{} entries removed; runs that went on after {} stay",
+            grouped(removed),
+            before.format("%Y-%m-%d %H:%M:%SZ")
+        ));
     }
     Ok(Exit::Done)
 }

@@ -127,6 +127,9 @@ pub struct Verification {
     pub entries: u64,
     /// Records looked at.
     pub records: u64,
+    /// Entries that were removed before those, by [`AuditStore::prune`].
+    #[serde(default)]
+    pub pruned: u64,
     /// The first entry that is not what was written, by its sequence number, and what is wrong with it. None: the trail is whole.
     pub first_broken: Option<(u64, String)>,
     /// Hash of the last entry, in hex: write it down elsewhere to notice later that the end was cut off.
@@ -165,6 +168,17 @@ pub trait AuditStore: std::fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// When the trail cannot be read. An altered trail is a [`Verification`], not an error.
     async fn verify(&self) -> Result<Verification, AuditError>;
+
+    /// Removes the oldest part of the trail: entries from before a moment, as far as their runs ended before it. The number and hash of
+    /// the last removed entry are kept, so that [`verify`](AuditStore::verify) still proves the rest. What has landed cannot be rebuilt
+    /// from the trail alone any more. Answers how many entries were removed. By default it is an error: the store keeps everything.
+    ///
+    /// # Errors
+    /// When the store could not be written.
+    async fn prune(&self, before: DateTime<Utc>) -> Result<u64, AuditError> {
+        let _ = before;
+        Err(AuditError::new("this store keeps everything"))
+    }
 }
 
 /// A failure of an [`AuditStore`].

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use chrono::{DateTime, Utc};
 use sha2::{Digest as _, Sha256};
 
 use super::{Action, AuditEntry, AuditError, AuditEvent, AuditFilter, AuditRecord, AuditSegment, Verification, codec};
@@ -49,6 +50,64 @@ pub(crate) struct Entry {
     pub(crate) hash: [u8; HASH],
 }
 
+/// The last entry that was removed; the beginning of everything when none was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Anchor {
+    pub(crate) sequence: u64,
+    pub(crate) hash: [u8; HASH],
+}
+
+impl Entry {
+    /// When it was written, and in which run; none when it cannot be read.
+    pub(crate) fn stamp(&self) -> Option<(DateTime<Utc>, RunId)> {
+        match self.kind {
+            Kind::Segment => codec::decode(&self.body).map(|segment| (segment.at, segment.run)),
+            Kind::Event => serde_json::from_slice::<AuditEntry>(&self.body).ok().map(|entry| (entry.at, entry.run)),
+        }
+    }
+}
+
+/// How many of the oldest entries can go: those from before a moment, but no part of a run that went on after it, and never the last.
+#[derive(Debug)]
+pub(crate) struct Cut {
+    before: DateTime<Utc>,
+    /// The first and the last entry of each run.
+    spans: HashMap<RunId, (u64, u64)>,
+    /// The first entry that is too young to go.
+    keep_from: Option<u64>,
+    last: u64,
+}
+
+impl Cut {
+    pub(crate) fn new(before: DateTime<Utc>) -> Self {
+        Self { before, spans: HashMap::new(), keep_from: None, last: 0 }
+    }
+
+    /// Looks at the next entry. One that cannot be read stays, and so does what follows.
+    pub(crate) fn look(&mut self, entry: &Entry) {
+        self.last = entry.sequence;
+        let stamp = entry.stamp();
+        if stamp.as_ref().is_none_or(|(at, _)| *at >= self.before) {
+            self.keep_from.get_or_insert(entry.sequence);
+        }
+        if let Some((_, run)) = stamp {
+            self.spans.entry(run).or_insert((entry.sequence, entry.sequence)).1 = entry.sequence;
+        }
+    }
+
+    /// The last entry that can go.
+    pub(crate) fn through(&self) -> Option<u64> {
+        let mut from = self.keep_from.unwrap_or(self.last);
+        // A run that is kept in part is kept as a whole, which may cut another one in two.
+        while let Some(first) =
+            self.spans.values().filter(|(first, last)| *first < from && *last >= from).map(|span| span.0).min()
+        {
+            from = first;
+        }
+        from.checked_sub(1).filter(|through| *through > 0)
+    }
+}
+
 /// The bytes of a segment.
 pub(crate) fn segment_body(segment: &AuditSegment) -> Result<Vec<u8>, AuditError> {
     codec::encode(segment).ok_or_else(|| AuditError::new("a segment is too large"))
@@ -77,9 +136,11 @@ pub(crate) struct Verifier {
 }
 
 impl Verifier {
-    pub(crate) fn new() -> Self {
-        let found = Verification { entries: 0, records: 0, first_broken: None, head: String::new() };
-        Self { before: [0; HASH], found }
+    /// Begins behind the part of the trail that was removed.
+    pub(crate) fn behind(anchor: &Anchor) -> Self {
+        let pruned = anchor.sequence;
+        let found = Verification { entries: 0, records: 0, pruned, first_broken: None, head: String::new() };
+        Self { before: anchor.hash, found }
     }
 
     /// Looks at the next entry. What follows a broken one is only counted.
@@ -90,7 +151,7 @@ impl Verifier {
             Kind::Event => serde_json::from_slice::<AuditEntry>(&entry.body).ok().map(|_| 0),
         };
         self.found.records += records.unwrap_or_default();
-        let expected = self.found.entries;
+        let expected = self.found.pruned + self.found.entries;
         let wrong = if entry.sequence != expected {
             Some((expected, format!("entry {expected} is missing; {} follows", entry.sequence)))
         } else if hash(&self.before, entry.sequence, entry.kind, &entry.body) != entry.hash {

@@ -159,7 +159,11 @@ impl Cycle<'_> {
     async fn plan(&self) -> Result<Plan, SyncError> {
         let landed = self.checkpoint.landed.as_ref().and_then(|landed| landed.schema.as_ref());
         let fitted = mapped(&*self.parts.source, self.spec, landed).await;
-        let (spec, mapper) = fitted.map_err(|cause| self.error(Stage::Schema, cause))?;
+        let (mut spec, mapper) = fitted.map_err(|cause| self.error(Stage::Schema, cause))?;
+        if let Track::Revision { overlap, .. } = &mut spec.track {
+            // Twice of what was seen to happen.
+            *overlap = (*overlap).max(self.checkpoint.late_by.saturating_mul(2));
+        }
         let schema = mapper.land();
         if schema.key.is_empty() {
             let message = "the dataset has no key column; name them in its `key`";
@@ -302,10 +306,24 @@ impl Cycle<'_> {
         self.checkpoint.failures = 0;
         self.checkpoint.retry_at = None;
         self.checkpoint.cycles = self.checkpoint.cycles.saturating_add(1);
+        self.checkpoint.late_by = self.checkpoint.late_by.max(self.counts.late_by);
         self.checkpoint.last_run = Some(summary.clone());
         self.checkpoint.last_success = Some(summary.clone());
         self.save().await?;
+        self.compact().await;
         Ok(summary)
+    }
+
+    /// Each delta adds entries, and each lookup reads them all. What fails here is done with the next run.
+    async fn compact(&self) {
+        /// So many more entries than rows are no burden.
+        const SPARE: u64 = 50_000;
+        let (prints, generation) = (&self.parts.fingerprints, self.checkpoint.generation);
+        let Some(rows) = self.checkpoint.landed.as_ref().map(|landed| landed.rows) else { return };
+        let entries = prints.entries(&self.spec.id, generation).await.unwrap_or_default();
+        if entries > rows.saturating_mul(2).saturating_add(SPARE) {
+            let _ = prints.compact(self.lease, generation, rows).await;
+        }
     }
 
     /// Notes a failure, as far as that is possible.

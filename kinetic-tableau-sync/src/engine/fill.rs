@@ -248,9 +248,12 @@ impl<'a> Work<'a> {
         let mut fresh = Batch::empty(Arc::clone(self.schema));
         let mut replacing = Batch::empty(Arc::clone(self.schema));
         let Filling { journal, counts, behind, older, .. } = filling;
-        let mut late = 0;
+        let (mut late, mut late_by) = (0, 0);
         let sifted = chunk.sift(&landed, &staged, counts, older, |batch, row, print, fate| {
-            late += u64::from(behind.is_some_and(|behind| print.version <= behind));
+            if let Some(far) = behind.and_then(|behind| behind.checked_sub(print.version)).filter(|far| *far >= 0) {
+                late += 1;
+                late_by = late_by.max(far.unsigned_abs());
+            }
             let (action, into) = match fate {
                 Fate::Insert => (Action::Insert, &mut fresh),
                 Fate::Update => (Action::Update, &mut fresh),
@@ -261,6 +264,7 @@ impl<'a> Work<'a> {
             journal.note(action, batch, row, print)
         });
         counts.late += late;
+        counts.late_by = counts.late_by.max(late_by);
         sifted.map_err(|full| self.full_batch(full))?;
         if fresh.rows() + replacing.rows() == 0 {
             return Ok(());

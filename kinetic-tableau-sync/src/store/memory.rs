@@ -5,12 +5,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 
 use super::{
     FingerprintStore, Layer, Lease, Prints, Reject, RejectStore, Seen, Slice, StateError, StateErrorKind, StateStore,
     Versioned, lease_ends, packed,
 };
-use crate::audit::trail::{self, Entry, HASH, Kind, Search, Verifier};
+use crate::audit::trail::{self, Anchor, Cut, Entry, Kind, Search, Verifier};
 use crate::audit::{AuditEntry, AuditError, AuditFilter, AuditRecord, AuditSegment, AuditStore, Verification};
 use crate::checkpoint::Checkpoint;
 use crate::clock::{Clock, SystemClock};
@@ -31,6 +32,8 @@ struct Inner {
     fingerprints: Vec<Block>,
     rejects: BTreeMap<(DatasetId, String), Reject>,
     trail: Vec<Entry>,
+    /// Where the trail begins.
+    anchor: Anchor,
 }
 
 #[derive(Debug)]
@@ -92,8 +95,9 @@ impl MemoryStore {
 
     fn append_to_trail(&self, kind: Kind, body: Vec<u8>) {
         let mut inner = self.inner();
-        let before = inner.trail.last().map_or([0; HASH], |entry| entry.hash);
-        let sequence = inner.trail.len() as u64 + 1;
+        let last = inner.trail.last().map(|entry| Anchor { sequence: entry.sequence, hash: entry.hash });
+        let Anchor { sequence, hash: before } = last.unwrap_or(inner.anchor);
+        let sequence = sequence + 1;
         let hash = trail::hash(&before, sequence, kind, &body);
         inner.trail.push(Entry { sequence, kind, body, hash });
     }
@@ -291,6 +295,37 @@ impl FingerprintStore for MemoryStore {
         Ok(())
     }
 
+    async fn entries(&self, dataset: &DatasetId, generation: u64) -> Result<u64, StateError> {
+        let inner = self.inner();
+        let blocks = inner.fingerprints.iter().filter(|block| block.is_of(dataset, Layer::Landed(generation)));
+        Ok(blocks.map(|block| block.packed.len() / packed::LENGTH).sum::<usize>() as u64)
+    }
+
+    async fn compact(&self, lease: &Lease, generation: u64, _: u64) -> Result<(), StateError> {
+        let mut inner = self.inner();
+        if !inner.holds(lease) {
+            return Err(super::taken_over(lease));
+        }
+        let counts = |block: &Block| block.is_of(&lease.dataset, Layer::Landed(generation));
+        let mut gathered = HashMap::new();
+        for block in inner.fingerprints.iter().filter(|block| counts(block)) {
+            if !packed::gather_with_keys(&block.packed, &block.keys, Slice::WHOLE, &mut gathered) {
+                return Err(super::damaged_fingerprints());
+            }
+        }
+        let prints = packed::prints(gathered)?;
+        inner.fingerprints.retain(|block| !counts(block));
+        inner.fingerprints.push(Block {
+            dataset: lease.dataset.clone(),
+            generation,
+            run: RunId::new("compacted"),
+            live: true,
+            packed: packed::pack(&prints.entries),
+            keys: packed::pack_keys(&prints.keys),
+        });
+        Ok(())
+    }
+
     async fn discard_staged(&self, lease: &Lease, keep: Option<&RunId>) -> Result<(), StateError> {
         let dataset = &lease.dataset;
         let mut inner = self.inner();
@@ -328,8 +363,22 @@ impl AuditStore for MemoryStore {
     }
 
     async fn verify(&self) -> Result<Verification, AuditError> {
-        let mut verifier = Verifier::new();
-        self.inner().trail.iter().for_each(|entry| verifier.look(entry));
+        let inner = self.inner();
+        let mut verifier = Verifier::behind(&inner.anchor);
+        inner.trail.iter().for_each(|entry| verifier.look(entry));
         Ok(verifier.finish())
+    }
+
+    async fn prune(&self, before: DateTime<Utc>) -> Result<u64, AuditError> {
+        let mut inner = self.inner();
+        let mut cut = Cut::new(before);
+        inner.trail.iter().for_each(|entry| cut.look(entry));
+        let Some(through) = cut.through() else { return Ok(0) };
+        let count = inner.trail.iter().take_while(|entry| entry.sequence <= through).count();
+        let removed: Vec<Entry> = inner.trail.drain(..count).collect();
+        if let Some(last) = removed.last() {
+            inner.anchor = Anchor { sequence: last.sequence, hash: last.hash };
+        }
+        Ok(removed.len() as u64)
     }
 }

@@ -247,6 +247,25 @@ pub trait FingerprintStore: std::fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// As [`promote`](FingerprintStore::promote).
     async fn discard_staged(&self, lease: &Lease, keep: Option<&RunId>) -> Result<(), StateError>;
+
+    /// How many entries count in a generation, several of one key as several. By default 0, which is never compacted.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn entries(&self, dataset: &DatasetId, generation: u64) -> Result<u64, StateError> {
+        let _ = (dataset, generation);
+        Ok(0)
+    }
+
+    /// Rewrites what counts in a generation, so that each key that is known has one entry. `rows` is about how many keys there are.
+    /// Nobody sees a state in between. By default nothing is done.
+    ///
+    /// # Errors
+    /// As [`promote`](FingerprintStore::promote).
+    async fn compact(&self, lease: &Lease, generation: u64, rows: u64) -> Result<(), StateError> {
+        let _ = (lease, generation, rows);
+        Ok(())
+    }
 }
 
 /// Why a state store refused.

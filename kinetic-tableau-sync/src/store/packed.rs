@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Fingerprint, Seen, Slice};
+use super::{Fingerprint, Prints, Seen, Slice, StateError, StateErrorKind};
 use crate::batch::TextColumn;
 
 /// Length of one in bytes.
@@ -68,22 +68,56 @@ pub(super) fn gather(bytes: &[u8], slice: Slice, into: &mut HashMap<u128, Seen>)
     rest.is_empty()
 }
 
+/// Gathers the keys of a slice with their texts; false when the bytes are damaged.
+pub(super) fn gather_with_keys(
+    bytes: &[u8],
+    keys: &[u8],
+    slice: Slice,
+    into: &mut HashMap<u128, (Seen, String)>,
+) -> bool {
+    let (entries, rest) = bytes.as_chunks::<LENGTH>();
+    let mut keys = keys;
+    for print in entries.iter().map(unpack) {
+        let Some(text) = next_key(&mut keys) else { return false };
+        if !slice.holds(print.key) {
+            continue;
+        }
+        if print.is_gone() {
+            into.remove(&print.key);
+        } else {
+            into.insert(print.key, (Seen { version: print.version, row: print.row }, text.to_owned()));
+        }
+    }
+    rest.is_empty() && keys.is_empty()
+}
+
+/// What was gathered, as entries in the order of their keys' hashes.
+pub(super) fn prints(gathered: HashMap<u128, (Seen, String)>) -> Result<Prints, StateError> {
+    let mut sorted: Vec<(u128, (Seen, String))> = gathered.into_iter().collect();
+    sorted.sort_unstable_by_key(|entry| entry.0);
+    let mut prints = Prints::default();
+    for (key, (seen, text)) in sorted {
+        let entry = Fingerprint { key, version: seen.version, row: seen.row };
+        prints.push(entry, &text).map_err(|full| StateError::new(StateErrorKind::Storage, full.to_string()))?;
+    }
+    Ok(prints)
+}
+
+/// Takes the next key.
+fn next_key<'a>(keys: &mut &'a [u8]) -> Option<&'a str> {
+    let (length, behind) = keys.split_first_chunk::<4>()?;
+    let (text, behind) = behind.split_at_checked(usize::try_from(u32::from_le_bytes(*length)).ok()?)?;
+    *keys = behind;
+    std::str::from_utf8(text).ok()
+}
+
 /// Gathers the texts of wanted keys; false when the bytes are damaged.
 pub(super) fn texts(bytes: &[u8], keys: &[u8], wanted: &HashSet<u128>, into: &mut HashMap<u128, String>) -> bool {
     let (entries, rest) = bytes.as_chunks::<LENGTH>();
     let mut keys = keys;
     for print in entries.iter().map(unpack) {
-        let Some((length, behind)) = keys.split_first_chunk::<4>() else {
-            return false;
-        };
-        let Some((text, behind)) =
-            usize::try_from(u32::from_le_bytes(*length)).ok().and_then(|at| behind.split_at_checked(at))
-        else {
-            return false;
-        };
-        keys = behind;
+        let Some(text) = next_key(&mut keys) else { return false };
         if wanted.contains(&print.key) {
-            let Ok(text) = std::str::from_utf8(text) else { return false };
             into.insert(print.key, text.to_owned());
         }
     }

@@ -103,4 +103,24 @@ pub async fn audit_store<S: AuditStore>(make: impl Fn() -> Arc<S>) {
     let found = store.verify().await.unwrap();
     assert_eq!((found.entries, found.records, found.first_broken), (5, 4, None), "the trail is whole");
     assert!(!found.head.is_empty() && found.head != nothing.head, "its head moves on");
+
+    // Run 2 goes on behind the cut, so that it stays as a whole; so does what stands between.
+    store.record(landed("ap", "2", 9)).await.unwrap();
+    let before = store.verify().await.unwrap();
+    assert_eq!(store.prune(minute(3)).await.unwrap(), 2, "run 1 goes");
+    assert_eq!(versions(any()).await, [3, 3 + 1], "the others stay");
+    let after = store.verify().await.unwrap();
+    assert_eq!((after.pruned, after.entries, after.records, after.first_broken), (2, 4, 2, None));
+    assert_eq!(after.head, before.head, "the rest is proven as before");
+    assert_eq!(store.prune(minute(3)).await.unwrap(), 0, "there is nothing more to remove");
+    assert_eq!(
+        store.prune(minute(99)).await.unwrap(),
+        0,
+        "the last run stays, and with it what stands behind its beginning"
+    );
+    store.record(landed("po", "4", 100)).await.unwrap();
+    assert_eq!(store.prune(minute(99)).await.unwrap(), 4);
+    store.record(landed("po", "5", 101)).await.unwrap();
+    let found = store.verify().await.unwrap();
+    assert_eq!((found.pruned, found.entries, found.first_broken), (6, 2, None), "the chain goes on");
 }

@@ -134,4 +134,22 @@ async fn slices_and_texts<S: FingerprintStore + StateStore>(store: &S) {
     let texts = store.key_texts(&set, Layer::Landed(1), &wanted).await.unwrap();
     let expected = [8_u128 << 120, 9 << 120].map(|key| (key, format!("[{key}]")));
     assert_eq!(texts, HashMap::from(expected), "keys are found by their hashes");
+
+    let newer: Vec<Fingerprint> = (8..12).map(|nth| print(nth << 120, 2)).collect();
+    store.append(&set, 1, &run, prints(newer)).await.unwrap();
+    store.promote(&lease, 1, &run).await.unwrap();
+    let before = store.slice(&set, Layer::Landed(1), Slice::WHOLE).await.unwrap();
+    if store.entries(&set, 1).await.unwrap() > 0 {
+        assert_eq!(store.entries(&set, 1).await.unwrap(), 204, "each entry counts");
+        store.compact(&lease, 1, 198).await.unwrap();
+        assert_eq!(store.entries(&set, 1).await.unwrap(), 198, "one for each key that is known");
+    }
+    assert_eq!(store.slice(&set, Layer::Landed(1), Slice::WHOLE).await.unwrap(), before, "nothing else is changed");
+    let texts = store.key_texts(&set, Layer::Landed(1), &wanted).await.unwrap();
+    assert_eq!(texts.len(), 2, "keys keep their texts");
+    store.release(&lease).await.unwrap();
+    store.lease(&set, "other", LONG).await.unwrap();
+    if store.entries(&set, 1).await.unwrap() > 0 {
+        assert!(store.compact(&lease, 1, 198).await.is_err(), "a former holder compacts nothing");
+    }
 }

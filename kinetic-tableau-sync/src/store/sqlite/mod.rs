@@ -477,4 +477,54 @@ impl FingerprintStore for SqliteStore {
         })
         .await
     }
+
+    async fn entries(&self, dataset: &DatasetId, generation: u64) -> Result<u64, StateError> {
+        let dataset = dataset.clone();
+        self.blocking(move |_, connection| {
+            let bytes: i64 = connection
+                .query_row(
+                    "SELECT COALESCE(SUM(length(entries)), 0) FROM fingerprint \
+                     WHERE dataset = ?1 AND live = 1 AND generation = ?2",
+                    params![dataset.as_str(), signed(generation)?],
+                    |row| row.get(0),
+                )
+                .map_err(storage)?;
+            Ok(unsigned(bytes)? / packed::LENGTH as u64)
+        })
+        .await
+    }
+
+    async fn compact(&self, lease: &Lease, generation: u64, rows: u64) -> Result<(), StateError> {
+        let (lease, layer) = (lease.clone(), Of::new(Layer::Landed(generation))?);
+        self.blocking(move |_, connection| {
+            let transaction = writing(connection)?;
+            check_fence(&transaction, &lease)?;
+            let ours = lease.dataset.as_str();
+            let newest: i64 = transaction
+                .query_row("SELECT COALESCE(MAX(id), 0) FROM fingerprint", [], |row| row.get(0))
+                .map_err(storage)?;
+            // With their texts keys take twice the memory that slices are made for.
+            for slice in Slice::for_rows(rows.saturating_mul(2)) {
+                let mut gathered = HashMap::new();
+                each_block(&transaction, "entries, keys", &lease.dataset, &layer, |row| {
+                    // What was written by this very call comes behind, and is of other slices.
+                    Ok(packed::gather_with_keys(blob(row, 0)?, blob(row, 1)?, slice, &mut gathered))
+                })?;
+                let prints = packed::prints(gathered)?;
+                let (entries, keys) = (packed::pack(&prints.entries), packed::pack_keys(&prints.keys));
+                transaction
+                    .execute(
+                        "INSERT INTO fingerprint (dataset, generation, run, live, entries, keys) \
+                         VALUES (?1, ?2, 'compacted', 1, ?3, ?4)",
+                        params![ours, signed(generation)?, entries, keys],
+                    )
+                    .map_err(storage)?;
+            }
+            transaction
+                .execute("DELETE FROM fingerprint WHERE dataset = ?1 AND live = 1 AND id <= ?2", params![ours, newest])
+                .map_err(storage)?;
+            transaction.commit().map_err(storage)
+        })
+        .await
+    }
 }

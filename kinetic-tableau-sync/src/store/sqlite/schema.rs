@@ -10,7 +10,7 @@ use super::{StateError, StateErrorKind, storage, writing};
 const APPLICATION: i32 = 0x4b54_5353;
 
 /// The steps from an empty file to the newest form; `user_version` counts those that were made.
-const STEPS: [&str; 3] = ["
+const STEPS: [&str; 4] = ["
     CREATE TABLE checkpoint (
         dataset TEXT PRIMARY KEY,
         version INTEGER NOT NULL,
@@ -59,6 +59,13 @@ const STEPS: [&str; 3] = ["
         raw TEXT NOT NULL,
         PRIMARY KEY (dataset, key)
     ) STRICT, WITHOUT ROWID;
+", "
+    -- The last entry that was removed from the beginning of the trail.
+    CREATE TABLE audit_anchor (
+        one INTEGER PRIMARY KEY CHECK (one = 1),
+        sequence INTEGER NOT NULL,
+        hash BLOB NOT NULL
+    ) STRICT;
 "];
 
 /// Brings a file to the newest form.

@@ -1,10 +1,11 @@
 //! The audit trail in the file.
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension as _, params, params_from_iter};
 
 use super::{SqliteStore, StateError, signed, storage, unsigned, writing};
-use crate::audit::trail::{self, Entry, HASH, Kind, Search, Verifier};
+use crate::audit::trail::{self, Anchor, Cut, Entry, HASH, Kind, Search, Verifier};
 use crate::audit::{AuditEntry, AuditError, AuditFilter, AuditRecord, AuditSegment, AuditStore, Verification};
 use crate::model::{DatasetId, RunId};
 
@@ -26,7 +27,10 @@ impl SqliteStore {
                 .map_err(storage)?;
             let (sequence, before) = match last {
                 Some((sequence, hash)) => (unsigned(sequence)? + 1, hash_of(&hash)),
-                None => (1, [0; HASH]),
+                None => {
+                    let anchor = anchor(&transaction)?;
+                    (anchor.sequence + 1, anchor.hash)
+                }
             };
             let hash = trail::hash(&before, sequence, kind, &body);
             transaction
@@ -48,6 +52,17 @@ fn hash_of(bytes: &[u8]) -> [u8; HASH] {
 
 fn failed(error: StateError) -> AuditError {
     AuditError::new(error.to_string()).with_cause(error)
+}
+
+/// Where the trail begins.
+fn anchor(connection: &Connection) -> Result<Anchor, StateError> {
+    let found: Option<(i64, Vec<u8>)> = connection
+        .query_row("SELECT sequence, hash FROM audit_anchor", [], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()
+        .map_err(storage)?;
+    found.map_or(Ok(Anchor::default()), |(sequence, hash)| {
+        Ok(Anchor { sequence: unsigned(sequence)?, hash: hash_of(&hash) })
+    })
 }
 
 /// Hands out the entries that may match, oldest first.
@@ -133,7 +148,7 @@ impl AuditStore for SqliteStore {
 
     async fn verify(&self) -> Result<Verification, AuditError> {
         let found = self.blocking(move |_, connection| {
-            let mut verifier = Verifier::new();
+            let mut verifier = Verifier::behind(&anchor(connection)?);
             let scanned = scan(connection, &AuditFilter::default(), None, |entry| {
                 verifier.look(&entry);
                 Ok(())
@@ -141,5 +156,33 @@ impl AuditStore for SqliteStore {
             Ok(scanned.map(|()| verifier.finish()))
         });
         found.await.map_err(failed)?
+    }
+
+    async fn prune(&self, before: DateTime<Utc>) -> Result<u64, AuditError> {
+        let removed = self.blocking(move |_, connection| {
+            let transaction = writing(connection)?;
+            let mut cut = Cut::new(before);
+            let scanned = scan(&transaction, &AuditFilter::default(), None, |entry| {
+                cut.look(&entry);
+                Ok(())
+            });
+            if let Err(error) = scanned {
+                return Ok(Err(error));
+            }
+            let Some(through) = cut.through() else { return Ok(Ok(0)) };
+            let through = signed(through)?;
+            transaction
+                .execute(
+                    "INSERT OR REPLACE INTO audit_anchor (one, sequence, hash) \
+                     SELECT 1, sequence, hash FROM audit WHERE sequence = ?1",
+                    params![through],
+                )
+                .map_err(storage)?;
+            let removed =
+                transaction.execute("DELETE FROM audit WHERE sequence <= ?1", params![through]).map_err(storage)?;
+            transaction.commit().map_err(storage)?;
+            Ok(Ok(removed as u64))
+        });
+        removed.await.map_err(failed)?
     }
 }
