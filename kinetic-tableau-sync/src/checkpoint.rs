@@ -140,6 +140,22 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// Both together.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            read: self.read + other.read,
+            inserted: self.inserted + other.inserted,
+            updated: self.updated + other.updated,
+            unchanged: self.unchanged + other.unchanged,
+            superseded: self.superseded + other.superseded,
+            rejected: self.rejected + other.rejected,
+            deleted: self.deleted + other.deleted,
+            late: self.late + other.late,
+            late_by: self.late_by.max(other.late_by),
+        }
+    }
+
     /// Whether every row read is accounted for.
     pub fn balance(&self) -> bool {
         self.read == self.inserted + self.updated + self.unchanged + self.superseded + self.rejected

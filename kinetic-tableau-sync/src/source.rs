@@ -88,6 +88,13 @@ pub trait Source: std::fmt::Debug + Send + Sync + 'static {
     /// When one of them is no position of this source.
     fn is_after(&self, dataset: &DatasetSpec, later: &Cursor, earlier: &Cursor) -> Result<bool, SourceError>;
 
+    /// Whether [`read`](Source::read) yields the rows of a dataset in the order of their positions, which are their versions
+    /// ([`Schema::version`]) as text. Only then can many changes be landed in several loads. False by default.
+    fn is_ordered(&self, dataset: &DatasetSpec) -> bool {
+        let _ = dataset;
+        false
+    }
+
     /// Name of the company or tenant that the rows belong to, for the audit.
     fn company(&self) -> &str;
 }

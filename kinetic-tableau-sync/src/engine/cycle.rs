@@ -115,6 +115,7 @@ impl Cycle<'_> {
                 landed_generation: self.checkpoint.generation,
                 landed_rows: self.checkpoint.landed.as_ref().map_or(0, |landed| landed.rows),
                 must_keep: self.must_keep(&plan.spec),
+                already: self.counts,
             };
             let (filled, findings) = match plan.kind {
                 LoadKind::Full => (work.full(plan.head.clone()).await?, None),
@@ -125,14 +126,19 @@ impl Cycle<'_> {
             };
             self.findings = findings;
             match filled {
-                Filled::Sealed { intent, load } => {
-                    self.counts = intent.counts;
+                Filled::Sealed { intent, load, more } => {
+                    self.counts = self.counts.and(intent.counts);
                     self.deliver(*intent, Some(load)).await?;
+                    if more {
+                        // Landed and remembered: what follows is a load of its own.
+                        self.run = RunId::random();
+                        continue;
+                    }
                     self.reconciled().await?;
                     return self.refresh().await;
                 }
                 Filled::Nothing { counts, through, settled } => {
-                    self.counts = counts;
+                    self.counts = self.counts.and(counts);
                     return self.idle(through, &settled).await;
                 }
                 Filled::TooLarge { why } => {

@@ -44,6 +44,8 @@ pub(super) struct Work<'a> {
     pub(super) landed_rows: u64,
     /// A full load of fewer rows is refused.
     pub(super) must_keep: u64,
+    /// What earlier loads of the same run came to, where the changes are split.
+    pub(super) already: Counts,
 }
 
 /// How filling ended.
@@ -55,6 +57,8 @@ pub(super) enum Filled {
         intent: Box<Intent>,
         /// The plan it was made by.
         load: LoadPlan,
+        /// Whether there are more changes behind it, for another load.
+        more: bool,
     },
     /// There is nothing to land.
     Nothing {
@@ -70,6 +74,17 @@ pub(super) enum Filled {
         /// By which measure.
         why: String,
     },
+}
+
+/// How far a window was read.
+#[derive(Debug)]
+enum Swept {
+    /// To its end.
+    All,
+    /// To a position where a load is large enough.
+    Until(Cursor),
+    /// Until it turned out that a full load is better.
+    Full(String),
 }
 
 /// A load while it is being filled.
@@ -94,7 +109,7 @@ impl<'a> Work<'a> {
         let mut filling = self.begin(&plan, self.landed_generation + 1);
         filling.load = Some(self.parts.destination.begin(&plan).await.map_err(|error| self.error(Stage::Load, error))?);
         match self.fill_full(&mut filling, head).await {
-            Ok(through) => self.seal(filling, plan, None, through).await,
+            Ok(through) => self.seal(filling, plan, None, through, false).await,
             Err(error) => Err(abandon(filling.load.take(), error).await),
         }
     }
@@ -154,35 +169,38 @@ impl<'a> Work<'a> {
             Ok(()) => self.sift_window(&mut filling, window, Some(&plan), self.parts.delta_rows).await,
             Err(error) => Err(error),
         };
-        match filled {
-            Ok(None) => {}
+        let (through, more) = match filled {
+            Ok(Swept::All) => (through, false),
+            Ok(Swept::Until(through)) => (through, true),
             Err(error) => return Err(abandon(filling.load.take(), error).await),
-            Ok(Some(why)) => {
+            Ok(Swept::Full(why)) => {
                 if let Some(load) = filling.load.take() {
                     // What is left of it is replaced by the next load of the dataset.
                     let _ = load.abort().await;
                 }
                 return Ok(Filled::TooLarge { why });
             }
-        }
+        };
         if filling.load.is_none() {
             filling.journal.flush().await?;
             let settled = filling.open.settled();
             return Ok(Filled::Nothing { counts: filling.counts, through: Some(through), settled });
         }
-        self.seal(filling, plan, after, Some(through)).await
+        self.seal(filling, plan, after, Some(through), more).await
     }
 
     /// Reads a window, compares it with what is known, and adds what is new or changed to the load. Where there is no load yet it
-    /// is begun by `plan` with the first row that needs it. Stops with the reason once more than `limit` rows are to land.
+    /// is begun by `plan` with the first row that needs it. Once more than `limit` rows are to land, the load ends there where the source
+    /// yields rows in its order, and the rest is left to another one; unless so much has changed that a full load is better.
     async fn sift_window(
         &self,
         filling: &mut Filling<'a>,
         window: Window,
         plan: Option<&LoadPlan>,
         limit: u64,
-    ) -> Result<Option<String>, SyncError> {
+    ) -> Result<Swept, SyncError> {
         let mut reader = self.read(window);
+        let enough = usize::try_from(limit).unwrap_or(CHUNK).clamp(1, CHUNK);
         let mut chunk = Chunk::default();
         loop {
             let batch = self.next(&mut reader).await?;
@@ -191,18 +209,25 @@ impl<'a> Work<'a> {
                 let batch = self.take(filling, batch).await?;
                 chunk.push(batch, &mut filling.hasher);
             }
-            if chunk.rows() >= CHUNK || (ended && !chunk.is_empty()) {
+            if chunk.rows() >= enough || (ended && !chunk.is_empty()) {
+                let last = chunk.last_version();
                 self.sift_chunk(filling, &std::mem::take(&mut chunk), plan, |_, _, _| {}).await?;
                 self.report_read(filling);
                 if filling.older > 0 && plan.is_some() && self.parts.remedies.has(Remedy::RestoreCheck) {
-                    return Ok(Some(went_back(filling.older)));
+                    return Ok(Swept::Full(went_back(filling.older)));
                 }
                 if filling.journal.noted() > limit {
-                    return Ok(Some(format!("more than {limit} rows changed; a full load follows")));
+                    let changed = self.already.inserted + self.already.updated + filling.journal.noted();
+                    if !self.parts.source.is_ordered(self.spec) || changed > self.landed_rows / 2 {
+                        return Ok(Swept::Full(format!("{changed} rows changed and more; a full load follows")));
+                    }
+                    if let (Some(last), false) = (last, ended) {
+                        return Ok(Swept::Until(Cursor::new(last.to_string())));
+                    }
                 }
             }
             if ended {
-                return Ok(None);
+                return Ok(Swept::All);
             }
         }
     }
@@ -306,6 +331,7 @@ impl<'a> Work<'a> {
         plan: LoadPlan,
         after: Option<Cursor>,
         through: Option<Cursor>,
+        more: bool,
     ) -> Result<Filled, SyncError> {
         if let Err(error) = filling.journal.flush().await {
             return Err(abandon(filling.load.take(), error).await);
@@ -372,7 +398,7 @@ impl<'a> Work<'a> {
             at: self.parts.clock.now(),
             receipt: None,
         };
-        Ok(Filled::Sealed { intent: Box::new(intent), load: plan })
+        Ok(Filled::Sealed { intent: Box::new(intent), load: plan, more })
     }
 
     pub(super) fn load_plan(&self, kind: LoadKind) -> LoadPlan {

@@ -226,7 +226,9 @@ impl SyncerBuilder {
         self
     }
 
-    /// More changed rows than this become a full load; 500,000 by default. It bounds the memory of a run (about 100 bytes a row).
+    /// After so many changed rows a load is published, and the rest follows in another one of the same run; 500,000 by default. Where
+    /// the source does not yield rows in its order, and where more than half of what has landed has changed, more of them become a
+    /// full load.
     pub fn delta_rows(mut self, rows: u64) -> Self {
         self.parts.delta_rows = rows;
         self

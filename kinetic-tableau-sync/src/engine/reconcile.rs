@@ -69,7 +69,7 @@ impl<'a> Work<'a> {
             filling.journal.flush().await?;
             Filled::Nothing { counts: filling.counts, through: cursor, settled: filling.open.settled() }
         } else {
-            self.seal(filling, plan, cursor.clone(), cursor).await?
+            self.seal(filling, plan, cursor.clone(), cursor, false).await?
         };
         Ok((filled, Some(findings)))
     }

@@ -109,7 +109,7 @@ impl<'a> Work<'a> {
         }
         let first = kept.first().map(|reject| (reject.column.clone(), reject.reason.clone(), reject.hint.clone()));
         self.parts.rejects.keep(kept).await.map_err(|error| self.error(Stage::State, error))?;
-        let (rejected, allowed) = (filling.counts.rejected, self.spec.max_rejects);
+        let (rejected, allowed) = (self.already.rejected + filling.counts.rejected, self.spec.max_rejects);
         let Some((column, reason, hint)) = first.filter(|_| rejected > allowed) else {
             return Ok(good);
         };

@@ -38,6 +38,11 @@ impl Chunk {
         self.rows.len()
     }
 
+    /// The version of the last row.
+    pub(super) fn last_version(&self) -> Option<i64> {
+        self.rows.last().map(|(_, _, print)| print.version)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }

@@ -125,7 +125,7 @@ async fn too_many_changes_become_a_full_load() {
     world.run().await.unwrap();
     {
         let mut table = world.source.table.lock().unwrap();
-        (1..=20).for_each(|num| table.put(num, "changed", num));
+        (1..=30).for_each(|num| table.put(num, "changed", num));
     }
     let run = world.syncer().delta_rows(19).build().run(&world.spec).await.unwrap();
     assert_eq!(run.kind, Some(LoadKind::Full));
@@ -147,6 +147,27 @@ async fn too_many_changes_become_a_full_load() {
         .map(|row| (format!(r#"["E1",{}]"#, row.num), row.revision))
         .collect();
     assert_eq!(world.audited().await, truth);
+}
+
+#[tokio::test]
+async fn many_changes_land_in_several_loads_in_their_order() {
+    let mut world = World::new();
+    world.seed(200);
+    world.run().await.unwrap();
+    world.delta_rows = 15;
+    world.spec.refresh = vec![RefreshTarget::Task { id: "t".to_owned() }];
+    {
+        let mut table = world.source.table.lock().unwrap();
+        (1..=70).for_each(|num| table.put(num, "changed", num));
+        (300..=309).for_each(|num| table.put(num, "new", num));
+    }
+    let run = world.run().await.unwrap();
+    assert_eq!((run.kind, run.counts.updated, run.counts.inserted), (Some(LoadKind::Delta), 70, 10));
+    assert!(run.counts.balance());
+    assert_eq!((world.landed(), run.landed_rows), (world.truth(), 210));
+    let place = world.destination.place.lock().unwrap();
+    assert!(place.effects >= 5, "{} loads", place.effects - 1);
+    assert_eq!(place.refreshes, 1, "once, behind the last load");
 }
 
 #[tokio::test]

@@ -224,6 +224,10 @@ impl Source for MemorySource {
         Ok(number(later) > number(earlier))
     }
 
+    fn is_ordered(&self, _: &DatasetSpec) -> bool {
+        true
+    }
+
     fn company(&self) -> &'static str {
         "E1"
     }
@@ -470,6 +474,8 @@ pub(super) struct World {
     pub(super) fault: Arc<Fault>,
     pub(super) clock: Arc<ImpatientClock>,
     pub(super) spec: DatasetSpec,
+    /// After so many changed rows a load is published.
+    pub(super) delta_rows: u64,
 }
 
 impl World {
@@ -506,6 +512,7 @@ impl World {
             fault,
             clock,
             spec,
+            delta_rows: 500_000,
         }
     }
 
@@ -526,7 +533,7 @@ impl World {
     }
 
     pub(super) async fn run(&self) -> Result<RunSummary, SyncError> {
-        self.syncer().build().run(&self.spec).await
+        self.syncer().delta_rows(self.delta_rows).build().run(&self.spec).await
     }
 
     pub(super) fn landed(&self) -> Rows {

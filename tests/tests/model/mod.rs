@@ -227,6 +227,8 @@ impl World {
         }
         let mut builder = Syncer::builder(Arc::new(source), Arc::new(place), Arc::new(store))
             .clock(Arc::clone(&self.clock) as _)
+            // Changes are often more than a page, so that many of them land in several loads.
+            .delta_rows(u64::from(self.spec.page_size))
             .owner(format!("worker {worker}"));
         if let Without::Remedy(remedy) = self.without {
             builder = builder.without(remedy);

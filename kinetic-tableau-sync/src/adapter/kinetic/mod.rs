@@ -340,6 +340,10 @@ impl Source for KineticSource {
         }
     }
 
+    fn is_ordered(&self, dataset: &DatasetSpec) -> bool {
+        matches!(dataset.track, Track::Revision { .. }) && self.remedies.has(Remedy::Keyset)
+    }
+
     fn company(&self) -> &str {
         self.client.company()
     }
