@@ -24,7 +24,7 @@ mod source;
 pub mod store;
 
 #[cfg(feature = "kinetic")]
-pub use self::adapter::KineticSource;
+pub use self::adapter::{Advice, KineticSource};
 #[cfg(all(feature = "tableau", feature = "hyper"))]
 pub use self::adapter::{HyperOptions, TableauDestination};
 pub use self::audit::export;

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use kinetic_tableau_sync::hyper::EngineLocation;
-use kinetic_tableau_sync::{Destination as _, KineticSource, TargetState};
+use kinetic_tableau_sync::{Destination as _, KineticSource, Resolution, TargetState, Track};
 use serde::Serialize;
 
 use crate::config::{Config, StoreLocation};
@@ -141,10 +141,24 @@ async fn kinetic(config: &Config) -> Outcome<(epicor_kinetic::Client, String)> {
 async fn columns(source: &KineticSource, dataset: &crate::config::Dataset) -> Outcome<((), String)> {
     let schema = kinetic_tableau_sync::landing_schema(source, &dataset.spec).await?;
     let key: Vec<&str> = schema.key_columns().map(|column| column.name.as_str()).collect();
+    let advice = source.advise(&dataset.spec).await?;
+    let same = match (&advice.track, &dataset.spec.track) {
+        (Track::Revision { .. }, Track::Revision { .. }) | (Track::Snapshot, Track::Snapshot) => true,
+        (Track::Timestamp { column, resolution, .. }, Track::Timestamp { column: ours, resolution: as_fine, .. }) => {
+            column == ours && resolution == as_fine
+        }
+        _ => false,
+    };
+    let why = advice.reasons.join("; ");
+    let probe = if same {
+        format!("as a probe would choose: {why}")
+    } else {
+        format!("a probe would choose track = {}: {why}", spelled(&advice.track))
+    };
     Ok((
         (),
         format!(
-            "{}: {} columns, key {}, changes by {}, due {}",
+            "{}: {} columns, key {}, changes by {} ({probe}), due {}",
             dataset.spec.source,
             schema.landed().count(),
             key.join("+"),
@@ -152,6 +166,18 @@ async fn columns(source: &KineticSource, dataset: &crate::config::Dataset) -> Ou
             dataset.schedule
         ),
     ))
+}
+
+/// As it is written in a configuration.
+fn spelled(track: &Track) -> String {
+    match track {
+        Track::Revision { .. } => "\"revision\"".to_owned(),
+        Track::Timestamp { column, resolution, .. } => {
+            let resolution = if *resolution == Resolution::Day { "day" } else { "second" };
+            format!("{{ timestamp = \"{column}\", resolution = \"{resolution}\" }}")
+        }
+        _ => "\"snapshot\"".to_owned(),
+    }
 }
 
 async fn tableau(config: &Config) -> Outcome<(tableau_rest::Client, String)> {

@@ -1,6 +1,7 @@
 //! The whole way: a simulated Kinetic, the crates, Tableau's own engine, a simulated Tableau; what has landed is read back and
 //! compared cell by cell.
 
+mod advice;
 mod cycle;
 mod errors;
 mod faults;

@@ -9,6 +9,7 @@
 //!
 //! A page shorter than asked for is never taken for the end: Kinetic caps pages silently (100 rows without `$top`, observed).
 
+mod advise;
 mod lines;
 mod lookup;
 mod schema;
@@ -25,6 +26,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, future, stream};
 use serde_json::Value;
 use tokio::sync::Mutex;
 
+pub use self::advise::Advice;
 use self::lines::Headers;
 use self::stamp::{Form, Stamp};
 use self::walk::{Rank, RankKind, Walk};

@@ -94,7 +94,7 @@ impl<'m> Offer<'m> {
     }
 }
 
-fn entity<'m>(spec: &DatasetSpec, metadata: &'m Metadata, set: &str) -> Result<&'m EntityType, SourceError> {
+pub(super) fn entity<'m>(spec: &DatasetSpec, metadata: &'m Metadata, set: &str) -> Result<&'m EntityType, SourceError> {
     metadata.entity_type_of(set).ok_or_else(|| {
         let message = format!("{} is not offered by this Kinetic", spec.source);
         config(message, nearest(set, metadata.entity_sets()).map(|near| format!("did you mean {near}?")))

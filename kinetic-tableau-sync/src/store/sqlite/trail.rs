@@ -25,13 +25,11 @@ impl SqliteStore {
                 })
                 .optional()
                 .map_err(storage)?;
-            let (sequence, before) = match last {
-                Some((sequence, hash)) => (unsigned(sequence)? + 1, hash_of(&hash)),
-                None => {
-                    let anchor = anchor(&transaction)?;
-                    (anchor.sequence + 1, anchor.hash)
-                }
+            let last = match last {
+                Some((sequence, hash)) => Anchor { sequence: unsigned(sequence)?, hash: hash_of(&hash) },
+                None => anchor(&transaction)?,
             };
+            let (sequence, before) = (last.sequence + 1, last.hash);
             let hash = trail::hash(&before, sequence, kind, &body);
             transaction
                 .execute(
