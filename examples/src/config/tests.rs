@@ -77,8 +77,11 @@ fn the_shipped_example_is_read_in_full() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("kinetic-tableau.toml");
     let config = Config::load(&path).unwrap();
     let names: Vec<&str> = config.datasets.iter().map(Dataset::name).collect();
-    assert_eq!(names, ["vendors", "ap_invoices", "purchase_orders", "vendor_spend"]);
-    let [vendors, invoices, orders, spend] = config.datasets.as_slice() else { panic!("four datasets") };
+    assert_eq!(names, ["vendors", "ap_invoices", "purchase_orders", "order_lines", "vendor_spend"]);
+    let [vendors, invoices, orders, lines, spend] = config.datasets.as_slice() else { panic!("five datasets") };
+    assert_eq!((invoices.spec.mapping.derived.len(), invoices.spec.max_rejects), (5, 0));
+    assert_eq!(invoices.spec.drift, kinetic_tableau_sync::Drift::default());
+    assert!(matches!(&lines.spec.source, SourceObject::Lines { navigation, .. } if navigation == "PODetails"));
     assert_eq!(vendors.spec.track, Track::revision());
     assert_eq!(vendors.schedule, Schedule::Every(Duration::from_mins(15)));
     assert_eq!(invoices.spec.types["InvoiceAmt"], ColumnType::Decimal { precision: 18, scale: 3 });
