@@ -7,7 +7,7 @@ use kinetic_tableau_sync::hyper::EngineLocation;
 use kinetic_tableau_sync::store::{MemoryStore, SqliteStore};
 use kinetic_tableau_sync::{
     AuditStore, Destination, HyperOptions, KineticSource, Progress, RejectStore, Source, SourceObject, StateStore,
-    Syncer, SyncerBuilder, TableauDestination,
+    Stop, Syncer, SyncerBuilder, TableauDestination,
 };
 use secrecy::ExposeSecret as _;
 use tableau_rest::ConnectedApp;
@@ -159,7 +159,7 @@ pub(crate) struct Session {
 
 impl Session {
     /// Connects. What would fail for every dataset alike is tried here once, so that it is said once.
-    pub(crate) async fn open(config: &Config, progress: Arc<dyn Progress>) -> Outcome<Self> {
+    pub(crate) async fn open(config: &Config, progress: Arc<dyn Progress>, stop: &Stop) -> Outcome<Self> {
         let kinetic = kinetic(&config.kinetic)?;
         let tableau = tableau(&config.tableau)?;
         let engine = EngineLocation::find()?;
@@ -167,8 +167,8 @@ impl Session {
         ping(&kinetic, config).await.map_err(|error| at_kinetic(&kinetic, error))?;
         tableau.sign_in().await.map_err(|error| at_tableau(&tableau, error))?;
         let destination = destination(config, &tableau, engine);
-        let syncer =
-            store.syncer(Arc::new(KineticSource::new(kinetic)), Arc::new(destination)).progress(progress).build();
+        let syncer = store.syncer(Arc::new(KineticSource::new(kinetic)), Arc::new(destination));
+        let syncer = syncer.progress(progress).stop(stop).build();
         Ok(Self { tableau, store, syncer })
     }
 

@@ -40,7 +40,8 @@ pub use self::destination::{
     RefreshReport, Staged, TargetState,
 };
 pub use self::engine::{
-    Cause, Disposition, NoProgress, Progress, ProgressEvent, Stage, SyncError, Syncer, SyncerBuilder, landing_schema,
+    Cause, Disposition, NoProgress, Progress, ProgressEvent, Stage, Stop, SyncError, Syncer, SyncerBuilder,
+    landing_schema,
 };
 pub use self::mapping::{
     ChangedType, DatePart, Derive, DerivedColumn, Drift, Mapping, MissingColumn, NewColumn, OfferedColumn, OnNull,

@@ -36,6 +36,9 @@ pub(crate) async fn run(args: Args) -> Outcome<Exit> {
     }
 }
 
+/// How long a command takes its leave when it is interrupted.
+const PARTING: std::time::Duration = std::time::Duration::from_secs(5);
+
 /// Gives up when the operator does. What a command has done so far stands, and its next start continues from there.
 async fn or_interrupted(command: impl Future<Output = Outcome<Exit>>) -> Outcome<Exit> {
     tokio::select! {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use kinetic_tableau_sync::{Checkpoint, Schedule};
+use kinetic_tableau_sync::{Cause, Checkpoint, Schedule, Stop};
 
 use crate::config::{Config, Dataset};
 use crate::connect::Session;
@@ -33,9 +33,13 @@ pub(super) async fn run(config: &Config, verbose: bool) -> Outcome<Exit> {
         return Err(Failure::usage("no dataset has a schedule, so there is nothing to run")
             .next("add schedule = \"every 15m\" to a [[dataset]], or use `kinetic-tableau sync`"));
     }
+    let stop = Stop::new();
+    let mut work = std::pin::pin!(connected(config, &scheduled, &stop, verbose));
     tokio::select! {
-        outcome = connected(config, &scheduled, verbose) => outcome,
+        outcome = &mut work => outcome,
         () = super::interrupted() => {
+            stop.now();
+            let _ = tokio::time::timeout(super::PARTING, work).await;
             log("interrupted; what has landed stands, and the next start continues from there");
             Ok(Exit::Interrupted)
         }
@@ -43,10 +47,10 @@ pub(super) async fn run(config: &Config, verbose: bool) -> Outcome<Exit> {
 }
 
 /// Connects, however long that takes, and then works for ever.
-async fn connected(config: &Config, scheduled: &[&Dataset], verbose: bool) -> Outcome<Exit> {
+async fn connected(config: &Config, scheduled: &[&Dataset], stop: &Stop, verbose: bool) -> Outcome<Exit> {
     let mut failures = 0;
     let session = loop {
-        match Session::open(config, Arc::new(Reporter::new(false))).await {
+        match Session::open(config, Arc::new(Reporter::new(false)), stop).await {
             Ok(session) => break session,
             // A configuration does not mend itself.
             Err(failure) if failure.exit() == Exit::Usage => return Err(failure),
@@ -55,7 +59,10 @@ async fn connected(config: &Config, scheduled: &[&Dataset], verbose: bool) -> Ou
                 failures += 1;
                 output::complain(&failure, verbose);
                 log(&format!("not connected; the next try is in {} s", wait.as_secs()));
-                tokio::time::sleep(wait).await;
+                tokio::select! {
+                    () = tokio::time::sleep(wait) => {}
+                    () = stop.stopped() => return Ok(Exit::Interrupted),
+                }
             }
         }
     };
@@ -71,7 +78,13 @@ async fn connected(config: &Config, scheduled: &[&Dataset], verbose: bool) -> Ou
             return Ok(Exit::Done);
         };
         let wait = (due.at - Utc::now()).to_std().unwrap_or_default();
-        tokio::time::sleep(wait).await;
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = stop.stopped() => {
+                session.close().await;
+                return Ok(Exit::Interrupted);
+            }
+        }
         let began = Utc::now();
         let scheduled = due.dataset.schedule.next_after(began).unwrap_or(DateTime::<Utc>::MAX_UTC);
         match session.syncer().run(&due.dataset.spec).await {
@@ -86,6 +99,8 @@ async fn connected(config: &Config, scheduled: &[&Dataset], verbose: bool) -> Ou
                     output::complain(&failure, verbose);
                 }
             }
+            // The next round notices it as well.
+            Err(error) if matches!(error.cause(), Cause::Stopped) => {}
             Err(error) => {
                 due.failures = due.failures.saturating_add(1);
                 // As noted with the failure, so that another start waits as long; where that was not possible either, as counted here.

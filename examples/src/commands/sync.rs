@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kinetic_tableau_sync::{LoadKind, RunSummary, SyncError};
+use kinetic_tableau_sync::{LoadKind, RunSummary, Stop, SyncError};
 use serde::Serialize;
 
 use crate::config::{Config, Dataset};
@@ -49,9 +49,20 @@ pub(super) enum Doing {
 
 pub(super) async fn run(config: &Config, names: &[String], doing: Doing, json: bool, verbose: bool) -> Outcome<Exit> {
     let datasets = config.named(names)?;
-    let cycles = tokio::select! {
-        cycles = all(config, &datasets, doing, Arc::new(Reporter::new(json)), |cycle| show(cycle, json, verbose)) => cycles?,
-        () = super::interrupted() => return Err(stopped()),
+    let stop = Stop::new();
+    let reporter = Arc::new(Reporter::new(json));
+    let cycles = {
+        let mut cycles =
+            std::pin::pin!(all(config, &datasets, doing, reporter, &stop, |cycle| show(cycle, json, verbose)));
+        tokio::select! {
+            cycles = &mut cycles => cycles?,
+            () = super::interrupted() => {
+                stop.now();
+                // So that the lease is given back and the session ended; neither is worth waiting for long.
+                let _ = tokio::time::timeout(super::PARTING, cycles).await;
+                return Err(stopped());
+            }
+        }
     };
     if json {
         output::say_json(&Report { datasets: &cycles });
@@ -72,12 +83,16 @@ pub(super) async fn all(
     datasets: &[&Dataset],
     doing: Doing,
     reporter: Arc<Reporter>,
+    stop: &Stop,
     mut ended: impl FnMut(&Result<Cycle, (String, Failure)>),
 ) -> Outcome<Vec<Cycle>> {
-    let session = Session::open(config, reporter).await?;
+    let session = Session::open(config, reporter, stop).await?;
     let mut cycles = Vec::with_capacity(datasets.len());
     for dataset in datasets {
         let result = one(&session, dataset, doing, &mut ended).await;
+        if stop.is_stopped() {
+            break;
+        }
         ended(&result);
         cycles.push(result.unwrap_or_else(|(name, failure)| Cycle {
             name,

@@ -23,6 +23,7 @@ mod reconcile;
 mod rejects;
 pub(crate) mod rows;
 mod sift;
+mod stop;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +31,7 @@ use std::time::Duration;
 pub use self::mapped::landing_schema;
 pub use self::policy::{Cause, Disposition, Stage, SyncError};
 pub use self::progress::{NoProgress, Progress, ProgressEvent};
+pub use self::stop::Stop;
 use crate::audit::AuditStore;
 use crate::checkpoint::RunSummary;
 use crate::clock::{Clock, SystemClock};
@@ -73,6 +75,7 @@ struct Parts {
     progress: Arc<dyn Progress>,
     owner: String,
     delta_rows: u64,
+    stop: Stop,
     remedies: Remedies,
 }
 
@@ -94,6 +97,7 @@ impl Syncer {
                 progress: Arc::new(NoProgress),
                 owner: format!("process {}", std::process::id()),
                 delta_rows: 500_000,
+                stop: Stop::new(),
                 remedies: Remedies::default(),
             },
         }
@@ -144,6 +148,10 @@ impl Syncer {
     }
 
     async fn pursue(&self, dataset: &DatasetSpec, goal: Goal) -> Result<RunSummary, SyncError> {
+        let stopped = || SyncError::new(&dataset.id, None, Stage::Lease, Cause::Stopped);
+        if self.parts.stop.is_stopped() {
+            return Err(stopped());
+        }
         let lease = self
             .parts
             .state
@@ -156,6 +164,7 @@ impl Syncer {
             // Boxed, since it is large and callers carry it in theirs.
             result = Box::pin(cycle::run(&self.parts, dataset, &lease, goal)) => result,
             error = self.keep(&lease) => Err(SyncError::new(&dataset.id, None, Stage::Lease, error)),
+            () = self.parts.stop.stopped() => Err(stopped()),
         };
         // A lease that cannot be given back lapses by itself.
         let _ = self.parts.state.release(&lease).await;
@@ -231,6 +240,12 @@ impl SyncerBuilder {
     /// full load.
     pub fn delta_rows(mut self, rows: u64) -> Self {
         self.parts.delta_rows = rows;
+        self
+    }
+
+    /// Lets the runs of this syncer be ended from outside.
+    pub fn stop(mut self, stop: &Stop) -> Self {
+        self.parts.stop = stop.clone();
         self
     }
 

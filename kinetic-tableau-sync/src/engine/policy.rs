@@ -126,6 +126,9 @@ pub enum Cause {
         /// What to do about the first of them, where that is known.
         hint: Option<String>,
     },
+    /// The run was ended by [`Stop`](super::Stop).
+    #[error("stopped on request")]
+    Stopped,
     /// A promise between the components was broken; nothing was published.
     #[error("{0}")]
     Invariant(String),
@@ -187,6 +190,7 @@ impl SyncError {
                 StateErrorKind::Leased | StateErrorKind::Stale => retry,
                 _ => Disposition::Operator,
             },
+            Cause::Stopped => Disposition::Retry { after: Duration::ZERO },
             Cause::Audit(_) | Cause::Loss(_) | Cause::Mapping { .. } | Cause::Rejected { .. } | Cause::Invariant(_) => {
                 Disposition::Operator
             }
@@ -216,6 +220,7 @@ impl SyncError {
                 let otherwise = "mend the row in Kinetic, or let some rows be left out with `max_rejects`";
                 Some(hint.as_deref().unwrap_or(otherwise))
             }
+            Cause::Stopped => Some("run again: it continues where this one stopped"),
             Cause::Invariant(_) => Some("run again; when it stays, report it with the output of `--verbose`"),
         }
     }

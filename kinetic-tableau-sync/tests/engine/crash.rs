@@ -120,3 +120,26 @@ async fn dropping_the_run_anywhere_is_as_harmless() {
         assert_eq!(world.landed(), world.truth(), "dropped after {polls} polls");
     }
 }
+
+#[tokio::test]
+async fn a_stop_ends_a_run_at_once_gives_the_lease_back_and_loses_nothing() {
+    let world = World::new();
+    world.seed(40);
+    let stop = Stop::new();
+    let there = stop.clone();
+    *world.source.hook.lock().unwrap() = Some(Box::new(move |_, page| {
+        if page == 3 {
+            there.now();
+        }
+    }));
+    let stopped = world.syncer().stop(&stop).build().run(&world.spec).await.unwrap_err();
+    assert!(matches!(stopped.cause(), Cause::Stopped), "{stopped}");
+    assert!(world.landed().is_empty());
+    assert_eq!(world.checkpoint().await.failures, 0, "it is no failure");
+    let refused = world.syncer().stop(&stop).build().run(&world.spec).await.unwrap_err();
+    assert!(matches!(refused.cause(), Cause::Stopped));
+    *world.source.hook.lock().unwrap() = None;
+    // At once: nobody has to wait until a lease lapses.
+    world.run().await.unwrap();
+    assert_eq!(world.landed(), world.truth());
+}

@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use kinetic_tableau_sync::RunSummary;
 use kinetic_tableau_sync::hyper::{Engine, EngineLocation, HyperErrorKind};
+use kinetic_tableau_sync::{RunSummary, Stop};
 use tempfile::TempDir;
 
 use self::compare::{Comparison, compare};
@@ -150,15 +150,16 @@ async fn cycle(
 ) -> Outcome<Cycle> {
     let datasets: Vec<&Dataset> = config.datasets.iter().collect();
     let mut failed = None;
-    let cycles = sync::all(config, &datasets, doing, Arc::new(Reporter::new(json).brief()), |ended| match ended {
-        Ok(cycle) => {
-            if let Some(run) = cycle.run.as_ref().filter(|_| !json) {
-                output::say(format_args!("   {}", output::summary(cycle.name(), run)));
+    let cycles =
+        sync::all(config, &datasets, doing, Arc::new(Reporter::new(json).brief()), &Stop::new(), |ended| match ended {
+            Ok(cycle) => {
+                if let Some(run) = cycle.run.as_ref().filter(|_| !json) {
+                    output::say(format_args!("   {}", output::summary(cycle.name(), run)));
+                }
             }
-        }
-        Err((_, failure)) => failed = failed.take().or_else(|| Some(failure.clone())),
-    })
-    .await?;
+            Err((_, failure)) => failed = failed.take().or_else(|| Some(failure.clone())),
+        })
+        .await?;
     if let Some(failure) = failed {
         return Err(failure);
     }
