@@ -52,4 +52,4 @@ pub use self::model::{
 };
 pub use self::schedule::*;
 pub use self::source::{Source, SourceError, SourceErrorKind, Window};
-pub use self::store::{FingerprintStore, Reject, RejectStore, StateError, StateErrorKind, StateStore};
+pub use self::store::{FingerprintStore, Note, NoteStore, Reject, RejectStore, StateError, StateErrorKind, StateStore};

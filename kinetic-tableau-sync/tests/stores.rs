@@ -13,6 +13,7 @@ async fn memory_keeps_the_promises_of_a_store() {
     conformance::fingerprint_store(|| Arc::new(MemoryStore::new())).await;
     conformance::audit_store(|| Arc::new(MemoryStore::new())).await;
     conformance::reject_store(|| Arc::new(MemoryStore::new())).await;
+    conformance::note_store(|| Arc::new(MemoryStore::new())).await;
 }
 
 #[tokio::test]
@@ -27,6 +28,7 @@ async fn sqlite_keeps_the_promises_of_a_store() {
     conformance::fingerprint_store(|| Arc::new(SqliteStore::open(next()).unwrap())).await;
     conformance::audit_store(|| Arc::new(SqliteStore::open(next()).unwrap())).await;
     conformance::reject_store(|| Arc::new(SqliteStore::open(next()).unwrap())).await;
+    conformance::note_store(|| Arc::new(SqliteStore::open(next()).unwrap())).await;
 }
 
 const TTL: Duration = Duration::from_mins(1);

@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use super::{
-    FingerprintStore, Layer, Lease, Prints, Reject, RejectStore, Seen, Slice, StateError, StateErrorKind, StateStore,
-    Versioned, lease_ends, packed,
+    FingerprintStore, Layer, Lease, Note, NoteStore, Prints, Reject, RejectStore, Seen, Slice, StateError,
+    StateErrorKind, StateStore, Versioned, lease_ends, packed,
 };
 use crate::audit::trail::{self, Anchor, Cut, Entry, Kind, Search, Verifier};
 use crate::audit::{AuditEntry, AuditError, AuditFilter, AuditRecord, AuditSegment, AuditStore, Verification};
@@ -31,6 +31,8 @@ struct Inner {
     last_fence: u64,
     fingerprints: Vec<Block>,
     rejects: BTreeMap<(DatasetId, String), Reject>,
+    notes: BTreeMap<String, Note>,
+    last_note: u64,
     trail: Vec<Entry>,
     /// Where the trail begins.
     anchor: Anchor,
@@ -217,6 +219,40 @@ impl RejectStore for MemoryStore {
             return Err(super::taken_over(lease));
         }
         inner.rejects.retain(|(dataset, _), reject| *dataset != lease.dataset || reject.run == *run);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl NoteStore for MemoryStore {
+    async fn note(&self, name: &str) -> Result<Option<Note>, StateError> {
+        Ok(self.inner().notes.get(name).cloned())
+    }
+
+    async fn notes(&self, prefix: &str) -> Result<Vec<(String, Note)>, StateError> {
+        let inner = self.inner();
+        let behind = inner.notes.range(prefix.to_owned()..);
+        let found = behind.take_while(|(name, _)| name.starts_with(prefix));
+        Ok(found.map(|(name, note)| (name.clone(), note.clone())).collect())
+    }
+
+    async fn write_note(&self, name: &str, expected: Option<u64>, body: &str) -> Result<u64, StateError> {
+        let mut inner = self.inner();
+        if inner.notes.get(name).map(|note| note.version) != expected {
+            return Err(super::stale_note(name));
+        }
+        inner.last_note += 1;
+        let version = inner.last_note;
+        inner.notes.insert(name.to_owned(), Note { version, body: body.to_owned() });
+        Ok(version)
+    }
+
+    async fn remove_note(&self, name: &str, expected: u64) -> Result<(), StateError> {
+        let mut inner = self.inner();
+        if inner.notes.get(name).map(|note| note.version) != Some(expected) {
+            return Err(super::stale_note(name));
+        }
+        inner.notes.remove(name);
         Ok(())
     }
 }

@@ -3,6 +3,7 @@
 #[cfg(any(test, feature = "test-util"))]
 pub mod conformance;
 mod memory;
+mod notes;
 mod packed;
 mod rejects;
 #[cfg(feature = "sqlite")]
@@ -15,6 +16,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 pub use self::memory::MemoryStore;
+pub use self::notes::{Note, NoteStore};
 pub use self::rejects::{Reject, RejectStore};
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::SqliteStore;
@@ -325,6 +327,10 @@ fn stale(dataset: &DatasetId) -> StateError {
         StateErrorKind::Stale,
         format!("the state of dataset {dataset} was written by somebody else meanwhile"),
     )
+}
+
+fn stale_note(name: &str) -> StateError {
+    StateError::new(StateErrorKind::Stale, format!("the note '{name}' was written by somebody else meanwhile"))
 }
 
 pub(crate) fn damaged_fingerprints() -> StateError {

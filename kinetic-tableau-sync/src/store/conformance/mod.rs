@@ -12,11 +12,13 @@
 //! conformance::fingerprint_store(|| Arc::new(MemoryStore::new())).await;
 //! conformance::audit_store(|| Arc::new(MemoryStore::new())).await;
 //! conformance::reject_store(|| Arc::new(MemoryStore::new())).await;
+//! conformance::note_store(|| Arc::new(MemoryStore::new())).await;
 //! # }
 //! ```
 
 mod audit;
 mod fingerprints;
+mod notes;
 mod rejects;
 mod state;
 
@@ -28,6 +30,7 @@ use chrono::{DateTime, Utc};
 
 pub use self::audit::audit_store;
 pub use self::fingerprints::fingerprint_store;
+pub use self::notes::note_store;
 pub use self::rejects::reject_store;
 pub use self::state::state_store;
 use crate::clock::Clock;

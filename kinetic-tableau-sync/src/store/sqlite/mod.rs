@@ -7,6 +7,7 @@
 //! - Each lease has a larger fencing number than any before, and a write is refused once its lease is not the newest.
 
 mod locking;
+mod notes;
 mod rejects;
 mod schema;
 mod trail;

@@ -10,7 +10,7 @@ use super::{StateError, StateErrorKind, storage, writing};
 const APPLICATION: i32 = 0x4b54_5353;
 
 /// The steps from an empty file to the newest form; `user_version` counts those that were made.
-const STEPS: [&str; 4] = ["
+const STEPS: [&str; 5] = ["
     CREATE TABLE checkpoint (
         dataset TEXT PRIMARY KEY,
         version INTEGER NOT NULL,
@@ -66,6 +66,18 @@ const STEPS: [&str; 4] = ["
         sequence INTEGER NOT NULL,
         hash BLOB NOT NULL
     ) STRICT;
+", "
+    CREATE TABLE note (
+        name TEXT PRIMARY KEY,
+        version INTEGER NOT NULL,
+        body TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    -- Versions of notes, of which none is given twice.
+    CREATE TABLE note_count (
+        one INTEGER PRIMARY KEY CHECK (one = 1),
+        last INTEGER NOT NULL
+    ) STRICT;
+    INSERT INTO note_count (one, last) VALUES (1, 0);
 "];
 
 /// Brings a file to the newest form.
