@@ -76,6 +76,7 @@ async fn write(engine: &Engine, path: &Path, rows: &[(i64, i64)]) -> Result<(), 
         version: None,
         row_id: None,
         stamp: None,
+        stamp_seconds: None,
         dimensions: Vec::new(),
     });
     let (numbers, cents): (Vec<i64>, Vec<i64>) = rows.iter().copied().unzip();

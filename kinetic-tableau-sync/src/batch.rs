@@ -2,6 +2,7 @@
 //!
 //! Values sit in typed slots, one vector a column, so that no row is ever an object of its own and a decimal is never a float.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::model::{ColumnType, Schema};
@@ -278,6 +279,18 @@ impl Batch {
     /// One column.
     pub fn column(&self, at: usize) -> Option<&ColumnData> {
         self.columns.get(at)
+    }
+
+    /// The change stamp of a row as sent; where it stands in two columns, the date and behind a space the second of the day. None where
+    /// there is no such column, or one of them is null.
+    #[must_use]
+    pub fn stamp(&self, row: usize) -> Option<Cow<'_, str>> {
+        let column = |at: usize| self.columns.get(at).filter(|column| !column.is_null(row));
+        let text = column(self.schema.stamp?)?.text_at(row)?;
+        Some(match self.schema.stamp_seconds {
+            None => Cow::Borrowed(text),
+            Some(at) => Cow::Owned(format!("{text} {}", column(at)?.i64_at(row)?)),
+        })
     }
 
     /// Marks rows that must not land. Their keys, version and stamp are as sent; what cannot be read is null.

@@ -180,6 +180,9 @@ pub struct Schema {
     pub row_id: Option<usize>,
     /// Position of the change stamp as sent, a [`ColumnType::Text`], where the dataset is tracked by one.
     pub stamp: Option<usize>,
+    /// Position of the second of the day, an [`ColumnType::Int64`], where the stamp is a date and its time stands in another column.
+    #[serde(default)]
+    pub stamp_seconds: Option<usize>,
     /// Positions of the columns that the audit keeps as dimensions.
     pub dimensions: Vec<usize>,
 }
@@ -204,7 +207,15 @@ impl Schema {
         let mut columns: Vec<Column> = keys.cloned().collect();
         let key = (0..columns.len()).collect();
         columns.push(self.columns.get(version)?.clone());
-        Some(Self { version: Some(columns.len() - 1), columns, key, row_id: None, stamp: None, dimensions: Vec::new() })
+        Some(Self {
+            version: Some(columns.len() - 1),
+            columns,
+            key,
+            row_id: None,
+            stamp: None,
+            stamp_seconds: None,
+            dimensions: Vec::new(),
+        })
     }
 
     /// Only the key columns, in key order, under their source names as well as their landed ones.
@@ -217,6 +228,7 @@ impl Schema {
             version: None,
             row_id: None,
             stamp: None,
+            stamp_seconds: None,
             dimensions: Vec::new(),
         }
     }
@@ -312,6 +324,15 @@ pub enum Track {
         /// How much behind the checkpoint is read again.
         overlap: Duration,
     },
+    /// A stamp in two columns: the date of the last change, and the second of that day (`ChangeDate` and `ChangeTime` of customers).
+    DateAndTime {
+        /// The column of the date.
+        date: String,
+        /// The column of the seconds since midnight, a whole number.
+        seconds: String,
+        /// How much behind the checkpoint is read again.
+        overlap: Duration,
+    },
     /// Nothing in the source tells of changes: every run reads all rows, and lands those that differ from what has landed. Rows that
     /// are gone are seen as well, so that no reconcile is needed.
     Snapshot,
@@ -334,11 +355,19 @@ impl Track {
         Self::Timestamp { column: column.into(), resolution, overlap }
     }
 
-    /// The column that carries the change, where there is one.
+    /// By a date and the seconds since its midnight, with an overlap of two minutes.
+    #[must_use]
+    pub fn date_and_time(date: impl Into<String>, seconds: impl Into<String>) -> Self {
+        Self::DateAndTime { date: date.into(), seconds: seconds.into(), overlap: Duration::from_mins(2) }
+    }
+
+    /// The column that carries the change, where there is one; of two the date.
     #[must_use]
     pub fn column(&self) -> Option<&str> {
         match self {
-            Self::Revision { column, .. } | Self::Timestamp { column, .. } => Some(column),
+            Self::Revision { column, .. } | Self::Timestamp { column, .. } | Self::DateAndTime { date: column, .. } => {
+                Some(column)
+            }
             Self::Snapshot => None,
         }
     }

@@ -37,6 +37,7 @@ fn schema(columns: &[(&str, ColumnType)], keys: usize) -> Arc<Schema> {
         version: None,
         row_id: None,
         stamp: None,
+        stamp_seconds: None,
         dimensions: Vec::new(),
     })
 }

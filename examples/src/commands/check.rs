@@ -147,6 +147,9 @@ async fn columns(source: &KineticSource, dataset: &crate::config::Dataset) -> Ou
         (Track::Timestamp { column, resolution, .. }, Track::Timestamp { column: ours, resolution: as_fine, .. }) => {
             column == ours && resolution == as_fine
         }
+        (Track::DateAndTime { date, seconds, .. }, Track::DateAndTime { date: ours, seconds: beside, .. }) => {
+            date == ours && seconds == beside
+        }
         _ => false,
     };
     let why = advice.reasons.join("; ");
@@ -176,6 +179,7 @@ fn spelled(track: &Track) -> String {
             let resolution = if *resolution == Resolution::Day { "day" } else { "second" };
             format!("{{ timestamp = \"{column}\", resolution = \"{resolution}\" }}")
         }
+        Track::DateAndTime { date, seconds, .. } => format!("{{ date = \"{date}\", seconds = \"{seconds}\" }}"),
         _ => "\"snapshot\"".to_owned(),
     }
 }

@@ -259,7 +259,8 @@ fn types(section: &Section<'_>) -> Outcome<BTreeMap<String, ColumnType>> {
 }
 
 fn track(section: &Section<'_>) -> Outcome<Option<Track>> {
-    const EXAMPLE: &str = "use \"revision\", \"snapshot\", { revision = \"SysRevID\", overlap = 5000 } or { timestamp = \"ChangeDate\", resolution = \"day\" }";
+    const EXAMPLE: &str = "use \"revision\", \"snapshot\", { revision = \"SysRevID\", overlap = 5000 }, { timestamp = \"ChangeDate\", resolution = \"day\" } or \
+                           { date = \"ChangeDate\", seconds = \"ChangeTime\" }";
     let Some(value) = section.value("track") else {
         return Ok(None);
     };
@@ -270,9 +271,13 @@ fn track(section: &Section<'_>) -> Outcome<Option<Track>> {
             other => Err(section.bad("track", &format!("'{other}' is no way to find changes")).next(EXAMPLE)),
         };
     }
-    let Some(table) = section.section("track", &["revision", "timestamp", "resolution", "overlap"])? else {
+    const WAYS: &[&str] = &["revision", "timestamp", "resolution", "date", "seconds", "overlap"];
+    let Some(table) = section.section("track", WAYS)? else {
         return Ok(None);
     };
+    if table.value("date").is_some() || table.value("seconds").is_some() {
+        return date_and_time(&table).map(Some);
+    }
     match (table.optional_text("revision")?, table.optional_text("timestamp")?) {
         (Some(column), None) => {
             if table.value("resolution").is_some() {
@@ -302,8 +307,27 @@ fn track(section: &Section<'_>) -> Outcome<Option<Track>> {
             }
             Ok(Some(track))
         }
-        _ => Err(section.bad("track", "exactly one of 'revision' and 'timestamp' is expected here").next(EXAMPLE)),
+        _ => {
+            let message = "exactly one of 'revision', 'timestamp' and 'date' is expected here";
+            Err(section.bad("track", message).next(EXAMPLE))
+        }
     }
+}
+
+/// A stamp in two columns.
+fn date_and_time(table: &Section<'_>) -> Outcome<Track> {
+    for other in ["revision", "timestamp", "resolution"] {
+        if table.value(other).is_some() {
+            return Err(table.bad(other, "it does not go with 'date' and 'seconds'").next("remove one or the other"));
+        }
+    }
+    let date = table.text("date", "date = \"ChangeDate\", the column of the date")?;
+    let seconds = table.text("seconds", "seconds = \"ChangeTime\", the column of the seconds since midnight")?;
+    let mut track = Track::date_and_time(date, seconds);
+    if let (Some(wanted), Track::DateAndTime { overlap, .. }) = (overlap(table, Resolution::Second)?, &mut track) {
+        *overlap = wanted;
+    }
+    Ok(track)
 }
 
 fn overlap(table: &Section<'_>, resolution: Resolution) -> Outcome<Option<Duration>> {

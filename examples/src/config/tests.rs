@@ -250,6 +250,8 @@ fn bad_values_are_named_with_what_would_do() {
         ("track = { timestamp = \"C\", revision = \"R\" }", ["track: exactly one", "timestamp"]),
         ("track = { revision = \"R\", resolution = \"day\" }", ["resolution", "remove"]),
         ("track = { revision = \"R\", overlap = -1 }", ["overlap", "a number of revisions"]),
+        ("track = { date = \"D\" }", ["track has no 'seconds'", "ChangeTime"]),
+        ("track = { date = \"D\", seconds = \"T\", resolution = \"day\" }", ["resolution", "does not go with"]),
         ("schedule = \"sometimes\"", ["schedule: 'sometimes'", "every 15m"]),
         ("schedule = \"61 * * * *\"", ["schedule: '61 * * * *'", "cron"]),
         ("types = { Amount = \"money\" }", ["types Amount: 'money'", "decimal(precision,scale)"]),
@@ -284,6 +286,15 @@ fn a_baq_needs_a_key_and_a_way_to_find_changes() {
         config.datasets[0].spec.track,
         Track::Timestamp { column: "U".to_owned(), resolution: Resolution::Day, overlap: Duration::from_hours(72) }
     );
+}
+
+#[test]
+fn a_stamp_may_stand_in_two_columns() {
+    let tracked = "track = { date = \"ChangeDate\", seconds = \"ChangeTime\", overlap = \"5m\" }\nproject =";
+    let config = load(&whole(&DATASET.replace("project =", tracked))).unwrap();
+    let overlap = Duration::from_mins(5);
+    let expected = Track::DateAndTime { date: "ChangeDate".to_owned(), seconds: "ChangeTime".to_owned(), overlap };
+    assert_eq!(config.datasets[0].spec.track, expected);
 }
 
 #[test]

@@ -50,6 +50,7 @@ impl LinesDecoder {
             key: joined.key.iter().filter_map(place).collect(),
             version: joined.version.as_ref().and_then(place),
             stamp: None,
+            stamp_seconds: None,
             row_id: None,
             dimensions: Vec::new(),
             columns: lines,
@@ -156,7 +157,15 @@ mod tests {
     fn decoder() -> LinesDecoder {
         let header = [column("PONum", ColumnType::Int32, false), column("Buyer", ColumnType::Text, true)];
         let schema = |columns: Vec<Column>, key| {
-            Arc::new(Schema { columns, key, version: None, row_id: None, stamp: None, dimensions: Vec::new() })
+            Arc::new(Schema {
+                columns,
+                key,
+                version: None,
+                row_id: None,
+                stamp: None,
+                stamp_seconds: None,
+                dimensions: Vec::new(),
+            })
         };
         let joined = vec![
             column("L/PONUM", ColumnType::Int32, false),

@@ -11,7 +11,7 @@
 //! let column = |name: &str, kind| Column { name: name.into(), source: name.into(), kind, nullable: true, landed: true };
 //! let schema = Schema {
 //!     columns: vec![column("VendorNum", ColumnType::Int32), column("Balance", ColumnType::Decimal { precision: 18, scale: 4 })],
-//!     key: vec![0], version: None, row_id: None, stamp: None, dimensions: vec![],
+//!     key: vec![0], version: None, row_id: None, stamp: None, stamp_seconds: None, dimensions: vec![],
 //! };
 //! let page = br#"{"value":[{"VendorNum":7,"Balance":13.845},{"Balance":-0.05,"VendorNum":8}]}"#;
 //! let page = PageDecoder::new(Arc::new(schema)).decode(page)?;
@@ -286,7 +286,7 @@ const LONGEST_RAW: usize = 65_536;
 
 /// Whether a column tells rows or their versions apart, so that a row cannot do without it.
 fn is_identity(schema: &Schema, at: usize) -> bool {
-    schema.key.contains(&at) || schema.version == Some(at) || schema.stamp == Some(at)
+    schema.key.contains(&at) || [schema.version, schema.stamp, schema.stamp_seconds].contains(&Some(at))
 }
 
 /// Adds a value that is written as text: a number, a date, `true`, or any text where the column holds texts. Answers why it does not

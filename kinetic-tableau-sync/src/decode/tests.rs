@@ -17,6 +17,7 @@ fn schema(columns: &[(&str, ColumnType)]) -> Arc<Schema> {
         version: None,
         row_id: None,
         stamp: None,
+        stamp_seconds: None,
         dimensions: vec![],
     })
 }
@@ -130,8 +131,15 @@ fn a_page_says_its_count_and_link_and_skips_the_rest() {
 fn one_property_may_fill_two_columns() {
     let mut columns = vec![column("K", ColumnType::Int64), column("ChangedOn", ColumnType::Timestamp)];
     columns.push(Column { name: "stamp".into(), landed: false, ..column("ChangedOn", ColumnType::Text) });
-    let schema =
-        Arc::new(Schema { columns, key: vec![0], version: None, row_id: None, stamp: Some(2), dimensions: vec![] });
+    let schema = Arc::new(Schema {
+        columns,
+        key: vec![0],
+        version: None,
+        row_id: None,
+        stamp: Some(2),
+        stamp_seconds: None,
+        dimensions: vec![],
+    });
     let page = br#"{"value":[{"K":1,"ChangedOn":"2024-05-22T08:00:00.1234567"}]}"#;
     let page = PageDecoder::new(schema).decode(page).unwrap();
     assert_eq!(page.batch.columns()[1].i64_at(0), Some(1_716_364_800_123_456));

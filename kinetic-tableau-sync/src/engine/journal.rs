@@ -76,9 +76,9 @@ impl<'a> Journal<'a> {
                 .and_then(|column| column.text_at(row))
                 .unwrap_or_default()
         };
-        let (row_id, stamp) = (text_of(schema.row_id), text_of(schema.stamp));
+        let (row_id, stamp) = (text_of(schema.row_id), batch.stamp(row).unwrap_or_default());
         let key = self.hasher.key_text(schema, batch, row);
-        self.records.push(action, key, print.version, row_id, stamp, print.row, "")?;
+        self.records.push(action, key, print.version, row_id, &stamp, print.row, "")?;
         self.prints.push(print, key)?;
         for (column, &at) in self.records.dimensions.iter_mut().zip(&schema.dimensions) {
             column.push(self.hasher.plain_text(batch, at, row))?;
@@ -110,9 +110,9 @@ impl<'a> Journal<'a> {
         let text_of = |at: Option<usize>| {
             at.and_then(|at| batch.column(at)).and_then(|column| column.text_at(row)).unwrap_or_default()
         };
-        let (row_id, stamp) = (text_of(schema.row_id), text_of(schema.stamp));
+        let (row_id, stamp) = (text_of(schema.row_id), batch.stamp(row).unwrap_or_default());
         let key = self.hasher.key_text(schema, batch, row);
-        self.records.push(Action::Reject, key, print.version, row_id, stamp, print.row, reason)?;
+        self.records.push(Action::Reject, key, print.version, row_id, &stamp, print.row, reason)?;
         for (column, &at) in self.records.dimensions.iter_mut().zip(&schema.dimensions) {
             column.push(self.hasher.plain_text(batch, at, row))?;
         }

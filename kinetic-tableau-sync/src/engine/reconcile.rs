@@ -6,6 +6,7 @@
 //!
 //! Where the source has no row versions (and for [`Track::Snapshot`]), the listing is of whole rows, which land as they come.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -311,7 +312,7 @@ impl<'a> Work<'a> {
                 Track::Revision { .. } => column(batch.schema().version)
                     .and_then(|column| column.i64_at(row))
                     .map(|version| version.to_string()),
-                _ => column(batch.schema().stamp).and_then(|column| column.text_at(row)).map(ToOwned::to_owned),
+                _ => batch.stamp(row).map(Cow::into_owned),
             };
             landing.push((position.unwrap_or_default(), fate));
         };

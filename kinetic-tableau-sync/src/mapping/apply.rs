@@ -372,6 +372,7 @@ mod tests {
             version: Some(6),
             row_id: None,
             stamp: None,
+            stamp_seconds: None,
             dimensions: Vec::new(),
         }
     }

@@ -120,6 +120,7 @@ mod tests {
             version: None,
             row_id: None,
             stamp: None,
+            stamp_seconds: None,
             dimensions: Vec::new(),
         }
     }

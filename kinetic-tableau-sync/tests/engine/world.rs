@@ -158,6 +158,7 @@ impl Source for MemorySource {
             version: Some(4),
             row_id: None,
             stamp: None,
+            stamp_seconds: None,
             dimensions: vec![2],
         })
     }

@@ -42,6 +42,7 @@ fn schema() -> Arc<Schema> {
         version: None,
         row_id: None,
         stamp: None,
+        stamp_seconds: None,
         dimensions: Vec::new(),
     })
 }

@@ -9,7 +9,7 @@ use super::table::{ColumnDefinition, Definition, Table};
 use super::value::{Kind, Value};
 
 /// The ids of the queries that there are.
-pub(crate) const IDS: [&str; 3] = ["KT-VendorSpend", "KT-Invoices", "KT-VendorInvoices"];
+pub(crate) const IDS: [&str; 4] = ["KT-VendorSpend", "KT-Invoices", "KT-VendorInvoices", "KT-Customers"];
 
 fn definition(id: &str, columns: &[(&str, Kind)]) -> Definition {
     let columns = columns
@@ -32,6 +32,7 @@ pub(crate) fn run(id: &str, database: &Database, parameters: &[(String, String)]
     match id {
         "KT-VendorSpend" => Some(vendor_spend(id, database, parameters)),
         "KT-Invoices" => Some(invoices(id, database)),
+        "KT-Customers" => Some(customers(id, database)),
         "KT-VendorInvoices" => Some(vendor_invoices(id, database)),
         _ => None,
     }
@@ -109,13 +110,30 @@ fn invoices(id: &str, database: &Database) -> Table {
         ("ChangeDate", Kind::Moment),
         ("SysRevID", Kind::Int64),
     ];
-    let names: Vec<String> = taken.iter().map(|(name, _)| format!("APInvHed_{name}")).collect();
-    let columns: Vec<(&str, Kind)> = names.iter().zip(&taken).map(|(name, (_, kind))| (name.as_str(), *kind)).collect();
+    plain(id, database, ("APInvoices", "APInvHed"), 3, &taken)
+}
+
+/// Customers with the date and the time of their last change, and nothing else that tells of it.
+fn customers(id: &str, database: &Database) -> Table {
+    let taken = [
+        ("Company", Kind::Text),
+        ("CustNum", Kind::Int32),
+        ("Name", Kind::Text),
+        ("ChangeDate", Kind::Date),
+        ("ChangeTime", Kind::Int32),
+    ];
+    plain(id, database, ("Customers", "Customer"), 2, &taken)
+}
+
+/// Some columns of a set, named as a query names them after their table. The first ones are the key.
+fn plain(id: &str, database: &Database, (set, table): (&str, &str), key: usize, taken: &[(&str, Kind)]) -> Table {
+    let names: Vec<String> = taken.iter().map(|(name, _)| format!("{table}_{name}")).collect();
+    let columns: Vec<(&str, Kind)> = names.iter().zip(taken).map(|(name, (_, kind))| (name.as_str(), *kind)).collect();
     let mut table = Table::new(definition(id, &columns));
-    for (nth, row) in database.rows("APInvoices").into_iter().enumerate() {
+    for (nth, row) in database.rows(set).into_iter().enumerate() {
         let mut values: Vec<Value> =
             taken.iter().map(|(name, _)| row.get(name).cloned().unwrap_or(Value::Null)).collect();
-        let key: Vec<String> = values.iter().take(3).map(ToString::to_string).collect();
+        let key: Vec<String> = values.iter().take(key).map(ToString::to_string).collect();
         values.push(ident(&key.join("|")));
         insert(&mut table, values, nth);
     }

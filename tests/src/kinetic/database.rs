@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use chrono::{Duration, NaiveDate, NaiveDateTime};
+use chrono::{Duration, NaiveDate, NaiveDateTime, Timelike as _};
 use uuid::Uuid;
 
 use super::catalog;
-use super::table::{Row, Table, set};
+use super::table::{Definition, Row, Table, set};
 use super::value::{Kind, Value};
 
 /// The company.
@@ -139,12 +139,7 @@ impl Database {
                 set(&mut values, at, value);
             }
         }
-        for name in ["ChangeDate", "ChangedOn"] {
-            if let Some(at) = definition.at(name) {
-                let whole = definition.columns.get(at).is_some_and(|column| column.kind == Kind::Moment);
-                set(&mut values, at, if whole { Value::Moment(stamp) } else { Value::Date(stamp.date()) });
-            }
-        }
+        set_stamps(&definition, &mut values, stamp);
         table.put(values, revision, id, pending);
         Ok(())
     }
@@ -263,10 +258,7 @@ impl Database {
             return Err(Refusal::Stale);
         }
         let mut values = values;
-        if let Some(at) = table.definition.at("ChangeDate") {
-            let whole = table.definition.columns.get(at).is_some_and(|column| column.kind == Kind::Moment);
-            set(&mut values, at, if whole { Value::Moment(stamp) } else { Value::Date(stamp.date()) });
-        }
+        set_stamps(&table.definition, &mut values, stamp);
         table.put(values, next, Uuid::new_v4(), false);
         Ok(table.find(&key).and_then(|at| table.values(at)).map(<[Value]>::to_vec).unwrap_or_default())
     }
@@ -295,5 +287,18 @@ impl Database {
     /// Takes the state of a copy, as after a restore, its row versions included.
     pub fn restore(&mut self, copy: &Self) {
         *self = copy.clone();
+    }
+}
+
+/// Writes the moment of a change into the columns that a table has for it.
+fn set_stamps(definition: &Definition, values: &mut [Value], stamp: NaiveDateTime) {
+    for name in ["ChangeDate", "ChangedOn"] {
+        if let Some(at) = definition.at(name) {
+            let whole = definition.columns.get(at).is_some_and(|column| column.kind == Kind::Moment);
+            set(values, at, if whole { Value::Moment(stamp) } else { Value::Date(stamp.date()) });
+        }
+    }
+    if let Some(at) = definition.at("ChangeTime") {
+        set(values, at, i64::from(stamp.time().num_seconds_from_midnight()).into());
     }
 }

@@ -52,4 +52,9 @@ async fn queries_without_a_row_version_are_tracked_by_their_stamps() {
         assert_eq!(track, Track::timestamp(column, Resolution::Second), "{id}: {why}");
         assert!(why.starts_with("there is no SysRevID") && why.contains("dates with a time of day"), "{id}: {why}");
     }
+    // A date, and beside it the second of the day.
+    spec.source = SourceObject::Baq { id: "KT-Customers".to_owned(), parameters: Vec::new() };
+    let (track, why) = advice(&world, &spec).await;
+    assert_eq!(track, Track::date_and_time("Customer_ChangeDate", "Customer_ChangeTime"), "{why}");
+    assert!(why.contains("dates only") && why.contains("the second of the day"), "{why}");
 }

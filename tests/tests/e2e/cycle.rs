@@ -105,6 +105,43 @@ async fn dates_are_compared_in_whatever_form_the_server_takes() {
 }
 
 #[tokio::test]
+async fn a_stamp_in_two_columns_finds_every_change_over_midnight() {
+    let world = World::new().await;
+    let mut spec = customers();
+    spec.track = Track::date_and_time("ChangeDate", "ChangeTime");
+    let first = world.run(&spec).await.unwrap();
+    assert_eq!(first.landed_rows, world.kinetic.rows("Customers").len() as u64);
+    world.assert_landed(&spec).await;
+    let midnight = world.kinetic.database().now().date().and_time(chrono::NaiveTime::MIN) + chrono::Duration::days(1);
+    for seconds in [-3, 0, 3, 86_397, 86_400] {
+        world.kinetic.database().set_clock(midnight + chrono::Duration::seconds(seconds));
+        world.kinetic.random_changes("Customers", 2, seconds.unsigned_abs());
+        let run = world.run(&spec).await.unwrap();
+        assert_eq!(run.kind, Some(LoadKind::Delta));
+        assert!(run.counts.inserted + run.counts.updated > 0, "{seconds}: {:?}", run.counts);
+        // Two minutes behind the checkpoint, not the day. (The first time all rows are as young as that.)
+        assert!(run.counts.read < 12 || seconds < 0, "{seconds}: {:?}", run.counts);
+        world.assert_landed(&spec).await;
+    }
+    // Without one of the two, nothing tells of a change.
+    world.kinetic.database().write_silently("Customers", [("CustNum", 3.into()), ("ChangeTime", Value::Null)]);
+    world
+        .kinetic
+        .database()
+        .write_unstamped("Customers", [("CustNum", 3.into()), ("Name", "seen all the same".into())]);
+    assert_eq!(world.run(&spec).await.unwrap().counts.updated, 1);
+    world.assert_landed(&spec).await;
+    let filter = AuditFilter { dataset: Some(spec.id.clone()), limit: Some(8), ..AuditFilter::default() };
+    let records = world.store.records(&filter).await.unwrap();
+    assert!(records.iter().any(|record| record.stamp.ends_with(" 86397")), "the trail has both: {records:?}");
+
+    spec.id = "wrong".into();
+    spec.track = Track::date_and_time("ChangeDate", "Name");
+    let refused = world.run(&spec).await.unwrap_err();
+    assert!(refused.to_string().contains("Name is Edm.String, no number of seconds"), "{refused}");
+}
+
+#[tokio::test]
 async fn rows_without_a_stamp_are_kept_up_to_date_too() {
     let world = World::new().await;
     world.kinetic.database().write_silently("POes", [("PONum", 3_001.into()), ("ChangeDate", Value::Null)]);

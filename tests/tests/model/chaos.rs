@@ -12,7 +12,16 @@ use tokio::sync::Notify;
 use tokio::time::{Sleep, sleep};
 
 /// The table that everything is about.
-pub(crate) const SET: &str = "POes";
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Table {
+    pub(crate) service: &'static str,
+    pub(crate) set: &'static str,
+    pub(crate) key: &'static str,
+    pub(crate) content: &'static str,
+}
+
+const ORDERS: Table = Table { service: "Erp.BO.POSvc", set: "POes", key: "PONum", content: "BuyerID" };
+const CUSTOMERS: Table = Table { service: "Erp.BO.CustomerSvc", set: "Customers", key: "CustNum", content: "Name" };
 
 /// A small generator (SplitMix64): the same numbers for the same seed, on every machine.
 #[derive(Clone, Debug)]
@@ -50,6 +59,8 @@ impl Random {
 pub(crate) enum Tracking {
     Revision,
     Stamp,
+    /// By a date and the seconds beside it.
+    DateAndTime,
     Snapshot,
 }
 
@@ -79,9 +90,20 @@ pub(crate) struct Scenario {
 }
 
 impl Scenario {
-    fn draw(random: &mut Random) -> Self {
+    /// The table that is synced: the one that has such columns.
+    pub(crate) fn table(&self) -> Table {
+        if self.tracking == Tracking::DateAndTime { CUSTOMERS } else { ORDERS }
+    }
+
+    /// Whether a row that changes without its stamp is not noticed.
+    pub(crate) fn by_stamp(&self) -> bool {
+        matches!(self.tracking, Tracking::Stamp | Tracking::DateAndTime)
+    }
+
+    fn draw(seed: u64, random: &mut Random) -> Self {
         let tracking = match random.below(4) {
             0 => Tracking::Snapshot,
+            1 if seed % 2 == 1 => Tracking::DateAndTime,
             1 => Tracking::Stamp,
             _ => Tracking::Revision,
         };
@@ -171,7 +193,7 @@ pub(crate) type Truth = BTreeMap<i64, (i64, String)>;
 impl Chaos {
     pub(crate) fn new(seed: u64) -> Self {
         let mut random = Random::new(seed);
-        let scenario = Scenario::draw(&mut random);
+        let scenario = Scenario::draw(seed, &mut random);
         let cap = scenario.cap;
         let kinetic = KineticSim::builder().switches(|switches| switches.cap = cap).offline();
         let workers = (0..scenario.workers).map(|_| Worker::default()).collect();
@@ -280,23 +302,27 @@ impl Chaos {
             Some(Value::Int(number)) => *number,
             _ => panic!("{name} is no number"),
         };
-        let rows = self.kinetic.rows(SET);
+        let table = self.scenario.table();
+        let rows = self.kinetic.rows(table.set);
         rows.iter()
-            .map(|row| (number(row, "PONum"), (number(row, "SysRevID"), row.text("BuyerID").unwrap_or_default())))
+            .map(|row| (number(row, table.key), (number(row, "SysRevID"), row.text(table.content).unwrap_or_default())))
             .collect()
     }
 
     /// The stamp of a row.
     pub(crate) fn stamp(&self, number: i64) -> String {
-        let rows = self.kinetic.rows(SET);
-        let row = rows.iter().find(|row| row.get("PONum") == Some(&number.into()));
-        row.and_then(|row| row.text("ChangeDate")).unwrap_or_default()
+        let table = self.scenario.table();
+        let rows = self.kinetic.rows(table.set);
+        let row = rows.iter().find(|row| row.get(table.key) == Some(&number.into()));
+        let text = |name: &str| row.and_then(|row| row.text(name)).unwrap_or_default();
+        format!("{} {}", text("ChangeDate"), text("ChangeTime"))
     }
 
     fn insert(&self, inner: &mut Inner) {
         let number = inner.next_number;
         inner.next_number += 1;
-        self.kinetic.database().write(SET, [("PONum", number.into()), ("BuyerID", "new".into())]);
+        let table = self.scenario.table();
+        self.kinetic.database().write(table.set, [(table.key, number.into()), (table.content, "new".into())]);
     }
 
     fn content(inner: &mut Inner) -> Value {
@@ -311,21 +337,22 @@ impl Chaos {
         if inner.quiet {
             return;
         }
+        let table = self.scenario.table();
         self.commit_some(inner, false);
         for _ in 0..inner.random.below(3) {
             let present: Vec<i64> =
-                self.kinetic.rows(SET).iter().filter_map(|row| row.text("PONum")?.parse().ok()).collect();
+                self.kinetic.rows(table.set).iter().filter_map(|row| row.text(table.key)?.parse().ok()).collect();
             let free: Vec<i64> =
                 present.iter().copied().filter(|number| inner.late.iter().all(|late| late.number != *number)).collect();
             let Some(&number) = free.get(usize::try_from(inner.random.below(free.len() as u64)).unwrap()) else {
                 return;
             };
-            let key = ("PONum", Value::from(number));
+            let key = (table.key, Value::from(number));
             match inner.random.below(100) {
                 0..40 => {
                     inner.unstamped.remove(&number);
                     let content = Self::content(inner);
-                    self.kinetic.database().write(SET, [key, ("BuyerID", content)]);
+                    self.kinetic.database().write(table.set, [key, (table.content, content)]);
                 }
                 40..60 => self.insert(inner),
                 60..64 if inner.deletes < 8 => {
@@ -333,7 +360,7 @@ impl Chaos {
                     let newest = free.iter().max().copied().filter(|_| inner.random.chance(600)).unwrap_or(number);
                     inner.deletes += 1;
                     inner.unstamped.remove(&newest);
-                    self.kinetic.database().delete(SET, &[newest.into()]);
+                    self.kinetic.database().delete(table.set, &[newest.into()]);
                 }
                 64..80 => {
                     let mut database = self.kinetic.database();
@@ -349,7 +376,7 @@ impl Chaos {
                 80..84 => {
                     inner.unstamped.insert(number);
                     let content = Self::content(inner);
-                    self.kinetic.database().write_unstamped(SET, [key, ("BuyerID", content)]);
+                    self.kinetic.database().write_unstamped(table.set, [key, (table.content, content)]);
                 }
                 84..87 if inner.steps_back < 3 => {
                     // In all not further than the overlap of the datasets here.
@@ -381,7 +408,7 @@ impl Chaos {
         if let Some(number) = newest.filter(|_| !inner.quiet && inner.deletes < 9) {
             inner.deletes += 1;
             inner.late.retain(|late| late.number != number);
-            self.kinetic.database().delete(SET, &[number.into()]);
+            self.kinetic.database().delete(self.scenario.table().set, &[number.into()]);
         }
     }
 
@@ -390,12 +417,13 @@ impl Chaos {
             inner.trace = (inner.trace ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         }
         if std::env::var_os("MODEL_TRACE").is_some() {
-            eprintln!("[-] {what} ({} rows)", self.kinetic.truth_count(SET));
+            eprintln!("[-] {what} ({} rows)", self.kinetic.truth_count(self.scenario.table().set));
         }
     }
 
     /// Transactions become visible: some, or all. None of them later than the overlap covers.
     fn commit_some(&self, inner: &mut Inner, all: bool) {
+        let table = self.scenario.table();
         let newest = self.kinetic.database().revision();
         let mut rest = Vec::new();
         for late in std::mem::take(&mut inner.late) {
@@ -405,8 +433,8 @@ impl Chaos {
             }
             inner.unstamped.remove(&late.number);
             let content = Self::content(inner);
-            let columns = [("PONum", late.number.into()), ("BuyerID", content)];
-            self.kinetic.database().write_under(late.revision, late.stamp, SET, columns);
+            let columns = [(table.key, late.number.into()), (table.content, content)];
+            self.kinetic.database().write_under(late.revision, late.stamp, table.set, columns);
             self.note(inner, &format!("late commit of {} at {}", late.number, late.revision));
         }
         inner.late = rest;

@@ -148,7 +148,9 @@ pub(crate) fn cut_everywhere(seed: u64) -> (usize, Vec<String>) {
             let mut database = world.chaos.kinetic.database();
             for number in 1..=6_i64 {
                 let content = format!("changed ü{number}");
-                database.write(chaos::SET, [("PONum", number.into()), ("BuyerID", content.as_str().into())]);
+                let table = world.chaos.scenario.table();
+                let columns = [(table.key, number.into()), (table.content, content.as_str().into())];
+                database.write(table.set, columns);
             }
         }
         (offsets, world.chaos.lock().violations.clone())
@@ -156,9 +158,10 @@ pub(crate) fn cut_everywhere(seed: u64) -> (usize, Vec<String>) {
 }
 
 fn spec(chaos: &Chaos) -> DatasetSpec {
-    let object = SourceObject::EntitySet { service: "Erp.BO.POSvc".to_owned(), set: chaos::SET.to_owned() };
+    let table = chaos.scenario.table();
+    let object = SourceObject::EntitySet { service: table.service.to_owned(), set: table.set.to_owned() };
     let target = Target { project: "P".to_owned(), datasource: "D".to_owned() };
-    let mut spec = DatasetSpec::new("orders", object, ["PONum", "BuyerID", "SysRevID"], target);
+    let mut spec = DatasetSpec::new("orders", object, [table.key, table.content, "SysRevID"], target);
     spec.page_size = chaos.scenario.page_size;
     spec.track = match chaos.scenario.tracking {
         Tracking::Revision => {
@@ -167,6 +170,11 @@ fn spec(chaos: &Chaos) -> DatasetSpec {
         Tracking::Stamp => Track::Timestamp {
             column: "ChangeDate".to_owned(),
             resolution: Resolution::Second,
+            overlap: Duration::from_secs(90),
+        },
+        Tracking::DateAndTime => Track::DateAndTime {
+            date: "ChangeDate".to_owned(),
+            seconds: "ChangeTime".to_owned(),
             overlap: Duration::from_secs(90),
         },
         Tracking::Snapshot => Track::Snapshot,
@@ -285,7 +293,7 @@ impl World {
             for (number, (version, _)) in &before.truth {
                 // What changes while a cycle goes on belongs to the next one.
                 let exempt = now.get(number).is_none_or(|now| now.0 != *version)
-                    || (self.chaos.scenario.tracking == Tracking::Stamp
+                    || (self.chaos.scenario.by_stamp()
                         && (unstamped.contains(number) || before.unstamped.contains(number)));
                 let at = landed.get(number).and_then(|rows| rows.first()).map(|row| row.0);
                 if !exempt && at.is_none_or(|at| at < *version) {

@@ -13,7 +13,7 @@ use kinetic_tableau_sync::{
     TargetState,
 };
 
-use super::chaos::{Blow, Chaos};
+use super::chaos::{Blow, Chaos, Table};
 
 /// Rows as they are visible: more than one content of a key is a defect that must show.
 pub(crate) type Landed = BTreeMap<i64, Vec<(i64, String)>>;
@@ -214,10 +214,10 @@ struct Staging {
     load: Sealed,
 }
 
-fn rows_of(batch: &Batch) -> impl Iterator<Item = (i64, i64, String)> {
+fn rows_of(batch: &Batch, table: Table) -> impl Iterator<Item = (i64, i64, String)> {
     let at =
         |name: &str| batch.schema().columns.iter().position(|column| column.landed && column.name == name).unwrap();
-    let (number, version, content) = (at("PONum"), at("SysRevID"), at("BuyerID"));
+    let (number, version, content) = (at(table.key), at("SysRevID"), at(table.content));
     let whole = move |at: usize, row: usize| batch.column(at).unwrap().i64_at(row).unwrap();
     (0..batch.rows()).map(move |row| {
         let text = batch.column(content).unwrap().text_at(row).unwrap_or_default();
@@ -228,7 +228,7 @@ fn rows_of(batch: &Batch) -> impl Iterator<Item = (i64, i64, String)> {
 #[async_trait]
 impl Load for Staging {
     async fn insert(&mut self, batch: &Batch) -> Result<(), DestinationError> {
-        for row in rows_of(batch) {
+        for row in rows_of(batch, self.place.chaos.scenario.table()) {
             self.rows.insert(row.0, self.load.rows.len());
             self.load.rows.push(row);
         }
@@ -237,7 +237,7 @@ impl Load for Staging {
 
     async fn upsert(&mut self, batch: &Batch) -> Result<u64, DestinationError> {
         let mut replaced = 0;
-        for row in rows_of(batch) {
+        for row in rows_of(batch, self.place.chaos.scenario.table()) {
             if let Some(&at) = self.rows.get(&row.0) {
                 self.load.rows[at] = row;
                 replaced += 1;
@@ -250,7 +250,12 @@ impl Load for Staging {
     }
 
     async fn delete(&mut self, keys: &Batch) -> Result<(), DestinationError> {
-        let at = keys.schema().columns.iter().position(|column| column.name == "PONum").unwrap();
+        let at = keys
+            .schema()
+            .columns
+            .iter()
+            .position(|column| column.name == self.place.chaos.scenario.table().key)
+            .unwrap();
         self.load.gone.extend((0..keys.rows()).filter_map(|row| keys.column(at)?.i64_at(row)));
         Ok(())
     }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use epicor_kinetic::{Transport, TransportError, TransportErrorKind};
 use http::{Request, Response};
 
-use super::chaos::{Blow, Chaos, SET};
+use super::chaos::{Blow, Chaos, Table};
 
 #[derive(Debug)]
 pub(crate) struct Wire {
@@ -19,7 +19,8 @@ pub(crate) struct Wire {
 impl Transport for Wire {
     async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, TransportError> {
         let target = request.uri().to_string();
-        let reads = target.contains(SET) && !target.contains("metadata");
+        let table = self.chaos.scenario.table();
+        let reads = target.contains(table.set) && !target.contains("metadata");
         self.chaos.users_work();
         let took = Duration::from_millis(self.chaos.lock().random.between(5, 400));
         tokio::time::sleep(took).await;
@@ -47,7 +48,7 @@ impl Transport for Wire {
         if reads && head.status == 200 && blow != Blow::Cut {
             if self.chaos.is_deaf() {
                 body = Bytes::from_static(b"{\"value\":[]}");
-            } else if self.chaos.scenario.overlooks && is_listing(&target) {
+            } else if self.chaos.scenario.overlooks && is_listing(&target, table) {
                 body = self.overlook(&body);
             }
         }
@@ -78,8 +79,9 @@ impl Wire {
 }
 
 /// Whether keys and versions of everything are asked for.
-fn is_listing(target: &str) -> bool {
-    !target.contains("BuyerID") && target.contains("PONum") && !target.contains("top=1&") && !target.ends_with("top=1")
+fn is_listing(target: &str, table: Table) -> bool {
+    let one = target.contains("top=1&") || target.ends_with("top=1");
+    !target.contains(table.content) && target.contains(table.key) && !one
 }
 
 fn answer(status: u16, body: Bytes) -> Response<Bytes> {

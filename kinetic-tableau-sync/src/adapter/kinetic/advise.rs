@@ -47,7 +47,15 @@ impl KineticSource {
         }
         for column in stamps(entity) {
             if let Some(resolution) = self.resolution_of(dataset, &column, &mut reasons).await? {
-                return Ok(Advice { track: Track::timestamp(column, resolution), reasons });
+                let seconds = (resolution == Resolution::Day).then(|| seconds_beside(entity, &column)).flatten();
+                let track = match seconds {
+                    Some(seconds) => {
+                        reasons.push(format!("{seconds} beside it holds the second of the day"));
+                        Track::date_and_time(column, seconds)
+                    }
+                    None => Track::timestamp(column, resolution),
+                };
+                return Ok(Advice { track, reasons });
             }
         }
         reasons.push("no column tells of changes, so that all rows are compared each time".to_owned());
@@ -130,6 +138,13 @@ fn stamps(entity: &EntityType) -> Vec<String> {
         .collect();
     found.sort();
     found.into_iter().map(|(_, name)| name).collect()
+}
+
+/// The column of the second of the day beside one of dates: `ChangeTime` beside `ChangeDate`, under the same table in a BAQ.
+fn seconds_beside(entity: &EntityType, date: &str) -> Option<String> {
+    let name = format!("{}Time", date.strip_suffix("Date")?);
+    let found = entity.property(&name)?;
+    matches!(found.edm_type, EdmType::Int16 | EdmType::Int32 | EdmType::Int64).then_some(name)
 }
 
 /// Whether a stamp has no time of day.

@@ -41,7 +41,7 @@ impl Headers {
                 columns.len() - 1
             })
         };
-        let (mut version, mut stamp) = (None, None);
+        let (mut version, mut stamp, mut stamp_seconds) = (None, None, None);
         for (at, column) in joined.columns.iter().enumerate() {
             if of_line(&column.source, &self.navigation).is_some() || column.source.is_empty() {
                 continue;
@@ -53,9 +53,12 @@ impl Headers {
             if joined.stamp == Some(at) {
                 stamp = Some(here);
             }
+            if joined.stamp_seconds == Some(at) {
+                stamp_seconds = Some(here);
+            }
         }
         let key = (0..self.key.len()).collect();
-        Arc::new(Schema { columns, key, version, row_id: None, stamp, dimensions: Vec::new() })
+        Arc::new(Schema { columns, key, version, row_id: None, stamp, stamp_seconds, dimensions: Vec::new() })
     }
 
     pub(super) fn decoder(&self, joined: &Arc<Schema>) -> LinesDecoder {
@@ -119,6 +122,7 @@ impl Headers {
             version: None,
             row_id: None,
             stamp: None,
+            stamp_seconds: None,
             dimensions: Vec::new(),
         });
         let columns = places.iter().filter_map(|at| keys.column(*at).cloned()).collect();

@@ -28,7 +28,7 @@ use tokio::sync::Mutex;
 
 pub use self::advise::Advice;
 use self::lines::Headers;
-use self::stamp::{Form, Stamp};
+use self::stamp::{Columns, Form, Position, Stamp};
 use self::walk::{Rank, RankKind, Walk};
 use crate::batch::Batch;
 use crate::mapping::OfferedColumn;
@@ -129,9 +129,26 @@ impl KineticSource {
         // The server's databases sort null either way.
         let query = match spec.track {
             Track::Timestamp { .. } => query.and_filter(field(column).is_not_null()),
-            Track::Revision { .. } | Track::Snapshot => query,
+            Track::Revision { .. } | Track::DateAndTime { .. } | Track::Snapshot => query,
         };
-        first_value(query, column).await
+        let found = first_values(query, [column]).await?;
+        Ok(found.map(|[value]| value).filter(|value| !value.is_null()))
+    }
+
+    /// The newest stamp; none when no row has one.
+    async fn newest_position(&self, spec: &DatasetSpec) -> Result<Option<Position>, SourceError> {
+        let Track::DateAndTime { date, seconds, .. } = &spec.track else {
+            let newest = self.newest(spec).await?;
+            let stamp = newest.map(|value| stamp_of(spec, &value)).transpose()?;
+            return Ok(stamp.map(|stamp| Position { stamp, seconds: None }));
+        };
+        let columns = [date.as_str(), seconds.as_str()];
+        let query = columns.into_iter().fold(self.query(spec)?.select(columns).top(1), |query, column| {
+            query.and_filter(field(column).is_not_null()).order_by(column, Order::Descending)
+        });
+        let Some([day, second]) = first_values(query, columns).await? else { return Ok(None) };
+        let second = whole(&second).ok_or_else(|| no_seconds(seconds))?;
+        Ok(Some(Position { stamp: stamp_of(spec, &day)?, seconds: Some(second) }))
     }
 
     /// Whether a dataset has any row at all.
@@ -231,33 +248,36 @@ impl KineticSource {
                 let first = after.map(|after| vec![Literal::integer(after)]);
                 Ok(vec![Walk::new(query, Arc::clone(schema), ranks, Some(bound), first).between(after, through)])
             }
-            Track::Timestamp { column, overlap, .. } => {
+            Track::Timestamp { overlap, .. } | Track::DateAndTime { overlap, .. } => {
                 let keys = key_ranks(schema)?;
                 let Some(after) = &window.after else {
                     // A stamp that changes or is missing must not decide whether a row is read.
                     return Ok(vec![Walk::new(query, Arc::clone(schema), keys, None, None)]);
                 };
-                let unstamped = field(column.as_str()).is_null();
-                let unstamped = Walk::new(query.clone(), Arc::clone(schema), keys.clone(), Some(unstamped), None);
-                let through = Stamp::parse(spec, window.through.as_str())?;
-                if through == Stamp::beginning() {
+                let columns = Columns::of(&spec.track).ok_or_else(untracked)?;
+                let unstamped =
+                    Walk::new(query.clone(), Arc::clone(schema), keys.clone(), Some(columns.missing()), None);
+                let through = Position::parse(spec, window.through.as_str())?;
+                if through == Position::beginning(spec) {
                     return Ok(vec![unstamped]);
                 }
-                let form = self.form(spec, &through).await?;
-                let mut lower = Stamp::parse(spec, after.as_str())?;
+                let form = self.form(spec, &through.stamp).await?;
+                let mut lower = Position::parse(spec, after.as_str())?;
                 let inclusive = self.remedies.has(Remedy::InclusiveBound);
                 if window.overlap && inclusive && self.remedies.has(Remedy::Overlap) {
                     lower = lower.earlier(*overlap);
                 }
-                let lower = lower.literal(form).map_err(failed)?;
-                let lower = if inclusive { field(column.as_str()).ge(lower) } else { field(column.as_str()).gt(lower) };
-                let bound = lower.and(field(column.as_str()).le(through.literal(form).map_err(failed)?));
-                let mut ranks = vec![Rank::new(schema, schema.stamp, column, RankKind::Stamp(form))?];
+                let bound = columns.from(&lower, form, inclusive).map_err(failed)?;
+                let bound = bound.and(columns.through(&through, form).map_err(failed)?);
+                let mut ranks = vec![Rank::new(schema, schema.stamp, columns.stamp, RankKind::Stamp(form))?];
+                if let Some(seconds) = columns.seconds {
+                    ranks.push(Rank::new(schema, schema.stamp_seconds, seconds, RankKind::Integer)?);
+                }
                 ranks.extend(keys.iter().cloned());
                 Ok(vec![
                     unstamped,
                     Walk::new(query, Arc::clone(schema), ranks, Some(bound), None)
-                        .through_stamp(window.through.as_str()),
+                        .through_stamp(through.micros(), through.seconds),
                 ])
             }
             // In the order of the key, which changes do not move.
@@ -279,19 +299,20 @@ impl Source for KineticSource {
     }
 
     async fn head(&self, dataset: &DatasetSpec, schema: &Schema) -> Result<Option<Cursor>, SourceError> {
-        if dataset.track == Track::Snapshot {
-            return Ok(self.has_rows(dataset, schema).await?.then(|| Cursor::new(SNAPSHOT)));
+        match &dataset.track {
+            Track::Snapshot => Ok(self.has_rows(dataset, schema).await?.then(|| Cursor::new(SNAPSHOT))),
+            Track::Revision { .. } => {
+                let newest = self.newest(dataset).await?;
+                newest.map(|value| Ok(Cursor::new(revision_of(dataset, &value)?.to_string()))).transpose()
+            }
+            Track::Timestamp { .. } | Track::DateAndTime { .. } => Ok(match self.newest_position(dataset).await? {
+                Some(newest) => Some(Cursor::new(newest.to_string())),
+                // Rows without any stamp are rows all the same: their position is the beginning of time.
+                None => {
+                    self.has_rows(dataset, schema).await?.then(|| Cursor::new(Position::beginning(dataset).to_string()))
+                }
+            }),
         }
-        let Some(value) = self.newest(dataset).await? else {
-            // Rows without any stamp are rows all the same: their position is the beginning of time.
-            let unstamped = matches!(dataset.track, Track::Timestamp { .. }) && self.has_rows(dataset, schema).await?;
-            return Ok(unstamped.then(|| Cursor::new(Stamp::beginning().to_string())));
-        };
-        Ok(Some(match &dataset.track {
-            Track::Revision { .. } => Cursor::new(revision_of(dataset, &value)?.to_string()),
-            Track::Timestamp { .. } => Cursor::new(stamp_of(dataset, &value)?.to_string()),
-            Track::Snapshot => Cursor::new(SNAPSHOT),
-        }))
     }
 
     fn read<'a>(
@@ -335,8 +356,8 @@ impl Source for KineticSource {
     fn is_after(&self, dataset: &DatasetSpec, later: &Cursor, earlier: &Cursor) -> Result<bool, SourceError> {
         match &dataset.track {
             Track::Revision { .. } => Ok(revision(later)? > revision(earlier)?),
-            Track::Timestamp { .. } => {
-                Ok(Stamp::parse(dataset, later.as_str())? > Stamp::parse(dataset, earlier.as_str())?)
+            Track::Timestamp { .. } | Track::DateAndTime { .. } => {
+                Ok(Position::parse(dataset, later.as_str())? > Position::parse(dataset, earlier.as_str())?)
             }
             Track::Snapshot => Ok(false),
         }
@@ -353,30 +374,40 @@ impl Source for KineticSource {
 
 /// The column that tells of changes; asked for only where there is one.
 fn tracked(spec: &DatasetSpec) -> Result<&str, SourceError> {
-    spec.track.column().ok_or_else(|| SourceError::new(SourceErrorKind::Other, "a snapshot has no tracked column"))
+    spec.track.column().ok_or_else(untracked)
 }
 
-/// The value of a column in the first row of a query.
-async fn first_value(query: Query, column: &str) -> Result<Option<Value>, SourceError> {
+fn untracked() -> SourceError {
+    SourceError::new(SourceErrorKind::Other, "a snapshot has no tracked column")
+}
+
+/// The values of some columns in the first row of a query.
+async fn first_values<const N: usize>(query: Query, columns: [&str; N]) -> Result<Option<[Value; N]>, SourceError> {
     let page = query.send::<HashMap<String, Value>>().await.map_err(failed)?;
     let Some(mut row) = page.items.into_iter().next() else {
         return Ok(None);
     };
-    match row.remove(column) {
-        Some(Value::Null) => Ok(None),
-        Some(value) => Ok(Some(value)),
-        None => {
-            let message = format!("the server leaves {column} out of its answer");
-            Err(SourceError::new(SourceErrorKind::Config, message)
-                .with_hint("track the dataset by a column that it has"))
-        }
+    if let Some(missing) = columns.iter().find(|column| !row.contains_key(**column)) {
+        let message = format!("the server leaves {missing} out of its answer");
+        return Err(
+            SourceError::new(SourceErrorKind::Config, message).with_hint("track the dataset by a column that it has")
+        );
     }
+    Ok(Some(columns.map(|column| row.remove(column).unwrap_or_default())))
+}
+
+/// A whole number; some versions write 64-bit numbers as text.
+fn whole(value: &Value) -> Option<i64> {
+    value.as_i64().or_else(|| value.as_str().and_then(|text| text.parse().ok()))
+}
+
+fn no_seconds(column: &str) -> SourceError {
+    SourceError::new(SourceErrorKind::Config, format!("{column} holds no number of seconds"))
+        .with_hint("track the dataset by another column")
 }
 
 fn revision_of(spec: &DatasetSpec, value: &Value) -> Result<i64, SourceError> {
-    // Some versions write 64-bit numbers as text.
-    let number = value.as_i64().or_else(|| value.as_str().and_then(|text| text.parse().ok()));
-    number.ok_or_else(|| {
+    whole(value).ok_or_else(|| {
         let message = format!("{} is no whole number of 64 bits", spec.track.column().unwrap_or_default());
         SourceError::new(SourceErrorKind::Config, message)
             .with_hint("track the dataset by its row version (SysRevID), or by a stamp: track = { timestamp = \"…\" }")

@@ -153,21 +153,30 @@ pub(super) fn resolve(spec: &DatasetSpec, metadata: &Metadata, set: &str) -> Res
     let version = offer
         .of_row("SysRevID")
         .filter(|name| offer.property(spec, name).is_ok_and(|property| property.edm_type == EdmType::Int64));
-    let (version, stamp) = match &spec.track {
+    let version = match &spec.track {
         Track::Revision { column, .. } => {
             check_revision(spec, entity, column)?;
-            (Some(hidden(column, ColumnType::Int64)), None)
+            Some(column.clone())
         }
+        _ => version,
+    };
+    let version = version.map(|name| hidden(&name, ColumnType::Int64));
+    let (stamp, stamp_seconds) = match &spec.track {
         Track::Timestamp { column, .. } => {
             check_stamp(spec, entity, column)?;
-            (version.map(|name| hidden(&name, ColumnType::Int64)), Some(hidden(column, ColumnType::Text)))
+            (Some(hidden(column, ColumnType::Text)), None)
         }
-        Track::Snapshot => (version.map(|name| hidden(&name, ColumnType::Int64)), None),
+        Track::DateAndTime { date, seconds, .. } => {
+            check_stamp(spec, entity, date)?;
+            check_seconds(spec, entity, seconds)?;
+            (Some(hidden(date, ColumnType::Text)), Some(hidden(seconds, ColumnType::Int64)))
+        }
+        Track::Revision { .. } | Track::Snapshot => (None, None),
     };
     let row_id = ["SysRowID", "RowIdent"].into_iter().find_map(|name| offer.of_row(name));
     let row_id = row_id.map(|name| hidden(&name, ColumnType::Text));
     let dimensions = spec.dimensions.iter().map(|name| dimension(spec, &columns, name)).collect::<Result<_, _>>()?;
-    Ok(Schema { columns, key, version, row_id, stamp, dimensions })
+    Ok(Schema { columns, key, version, row_id, stamp, stamp_seconds, dimensions })
 }
 
 fn check_revision(spec: &DatasetSpec, entity: &EntityType, column: &str) -> Result<(), SourceError> {
@@ -186,6 +195,15 @@ fn check_stamp(spec: &DatasetSpec, entity: &EntityType, column: &str) -> Result<
     }
     let hint = format!("use track = {{ revision = \"{column}\" }} or another column");
     Err(config(format!("{column} is {kind}, no date"), Some(hint)))
+}
+
+fn check_seconds(spec: &DatasetSpec, entity: &EntityType, column: &str) -> Result<(), SourceError> {
+    let kind = &property(spec, entity, column)?.edm_type;
+    if matches!(kind, EdmType::Int16 | EdmType::Int32 | EdmType::Int64) {
+        return Ok(());
+    }
+    let hint = "name the column that holds the seconds since midnight, such as ChangeTime".to_owned();
+    Err(config(format!("{column} is {kind}, no number of seconds"), Some(hint)))
 }
 
 fn dimension(spec: &DatasetSpec, columns: &[Column], name: &str) -> Result<usize, SourceError> {

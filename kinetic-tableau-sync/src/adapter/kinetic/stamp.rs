@@ -7,12 +7,14 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::time::Duration;
 
-use chrono::{NaiveDate, NaiveDateTime, NaiveTime};
-use epicor_kinetic::Literal;
+use chrono::{NaiveDate, NaiveDateTime, NaiveTime, Timelike as _};
+use epicor_kinetic::{Filter, Literal, field};
 
 use crate::decode::timestamp_micros;
-use crate::model::DatasetSpec;
+use crate::model::{DatasetSpec, Track};
 use crate::source::{SourceError, SourceErrorKind};
+
+const SECONDS_OF_DAY: i64 = 86_400;
 
 /// How a stamp is written in a filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,12 +41,7 @@ pub(super) struct Stamp {
 impl Stamp {
     /// Reads what the server wrote.
     pub(super) fn parse(spec: &DatasetSpec, text: &str) -> Result<Self, SourceError> {
-        Self::read(text).ok_or_else(|| {
-            let message = format!("{} holds no date", spec.track.column().unwrap_or_default());
-            SourceError::new(SourceErrorKind::Config, message).with_hint(
-                "track the dataset by another column; if the way of tracking was changed, give it a new name",
-            )
-        })
+        Self::read(text).ok_or_else(|| no_position(spec))
     }
 
     fn read(text: &str) -> Option<Self> {
@@ -85,6 +82,13 @@ impl Stamp {
         }
     }
 
+    /// The same day at another time.
+    fn at_time(&self, time: NaiveTime) -> Self {
+        let local = self.local.date().and_time(time);
+        let moved = local.signed_duration_since(self.local).num_microseconds().unwrap_or_default();
+        Self { local, suffix: self.suffix.clone(), micros: self.micros.saturating_add(moved) }
+    }
+
     /// Before all stamps: the first moment that the server's dates can hold.
     pub(super) fn beginning() -> Self {
         let local = NaiveDate::from_ymd_opt(1, 1, 1).unwrap_or_default().and_time(NaiveTime::MIN);
@@ -118,6 +122,118 @@ impl Ord for Stamp {
     }
 }
 
+/// A position in the order of stamps: a stamp, and the second of its day where that stands in a column of its own.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Position {
+    pub(super) stamp: Stamp,
+    pub(super) seconds: Option<i64>,
+}
+
+impl Position {
+    /// Reads what [`Display`](fmt::Display) writes.
+    pub(super) fn parse(spec: &DatasetSpec, text: &str) -> Result<Self, SourceError> {
+        if !matches!(spec.track, Track::DateAndTime { .. }) {
+            return Ok(Self { stamp: Stamp::parse(spec, text)?, seconds: None });
+        }
+        let parts = text.rsplit_once(' ').and_then(|(stamp, seconds)| Some((stamp, seconds.parse().ok()?)));
+        let Some((stamp, seconds)) = parts else { return Err(no_position(spec)) };
+        Ok(Self { stamp: Stamp::parse(spec, stamp)?, seconds: Some(seconds) })
+    }
+
+    /// Before all stamps.
+    pub(super) fn beginning(spec: &DatasetSpec) -> Self {
+        let seconds = matches!(spec.track, Track::DateAndTime { .. }).then_some(0);
+        Self { stamp: Stamp::beginning(), seconds }
+    }
+
+    /// The position that much earlier.
+    pub(super) fn earlier(&self, by: Duration) -> Self {
+        let Some(seconds) = self.seconds else {
+            return Self { stamp: self.stamp.earlier(by), seconds: None };
+        };
+        // From the midnight of its date, whatever time of day the date itself may hold: too early is never wrong.
+        let of_day = u32::try_from(seconds.clamp(0, SECONDS_OF_DAY - 1)).unwrap_or_default();
+        let time = NaiveTime::from_num_seconds_from_midnight_opt(of_day, 0).unwrap_or_default();
+        let from = self.stamp.at_time(time).earlier(by);
+        let seconds = i64::from(from.local.time().num_seconds_from_midnight());
+        Self { stamp: from.at_time(NaiveTime::MIN), seconds: Some(seconds) }
+    }
+
+    /// Microseconds of the stamp.
+    pub(super) fn micros(&self) -> i64 {
+        self.stamp.micros
+    }
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.seconds {
+            None => self.stamp.fmt(f),
+            Some(seconds) => write!(f, "{} {seconds}", self.stamp),
+        }
+    }
+}
+
+/// The columns of a stamp.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Columns<'a> {
+    pub(super) stamp: &'a str,
+    /// Where the second of the day stands, if that is a column of its own.
+    pub(super) seconds: Option<&'a str>,
+}
+
+impl<'a> Columns<'a> {
+    /// None where a dataset is not tracked by a stamp.
+    pub(super) fn of(track: &'a Track) -> Option<Self> {
+        match track {
+            Track::Timestamp { column, .. } => Some(Self { stamp: column, seconds: None }),
+            Track::DateAndTime { date, seconds, .. } => Some(Self { stamp: date, seconds: Some(seconds) }),
+            Track::Revision { .. } | Track::Snapshot => None,
+        }
+    }
+
+    /// Rows without a stamp.
+    pub(super) fn missing(self) -> Filter {
+        let missing = field(self.stamp).is_null();
+        match self.seconds {
+            Some(seconds) => missing.or(field(seconds).is_null()),
+            None => missing,
+        }
+    }
+
+    /// Rows at a position or behind it; without those at it where that is not `inclusive`.
+    pub(super) fn from(self, position: &Position, form: Form, inclusive: bool) -> epicor_kinetic::Result<Filter> {
+        let last = |column: &str, value| if inclusive { field(column).ge(value) } else { field(column).gt(value) };
+        self.bound(position, form, |column, value| field(column).gt(value), last)
+    }
+
+    /// Rows up to a position, which is included.
+    pub(super) fn through(self, position: &Position, form: Form) -> epicor_kinetic::Result<Filter> {
+        self.bound(position, form, |column, value| field(column).lt(value), |column, value| field(column).le(value))
+    }
+
+    fn bound(
+        self,
+        position: &Position,
+        form: Form,
+        strictly: impl Fn(&str, Literal) -> Filter,
+        last: impl Fn(&str, Literal) -> Filter,
+    ) -> epicor_kinetic::Result<Filter> {
+        let stamp = position.stamp.literal(form)?;
+        Ok(match (self.seconds, position.seconds) {
+            (Some(column), Some(seconds)) => strictly(self.stamp, stamp.clone())
+                .or(field(self.stamp).eq(stamp).and(last(column, Literal::integer(seconds)))),
+            _ => last(self.stamp, stamp),
+        })
+    }
+}
+
+fn no_position(spec: &DatasetSpec) -> SourceError {
+    let message = format!("{} holds no date", spec.track.column().unwrap_or_default());
+    SourceError::new(SourceErrorKind::Config, message)
+        .with_hint("track the dataset by another column; if the way of tracking was changed, give it a new name")
+}
+
 /// The stamp in the text of a row, as a literal.
 pub(super) fn literal_of(text: &str, form: Form) -> Option<Literal> {
     Stamp::read(text)?.literal(form).ok()
@@ -145,6 +261,46 @@ mod tests {
         let stamp = Stamp::read("2024-03-01T00:00:30+02:00").unwrap().earlier(Duration::from_mins(1));
         assert_eq!(stamp.to_string(), "2024-02-29T23:59:30+02:00");
         assert!(stamp < Stamp::read("2024-02-29T22:00:00Z").unwrap());
+    }
+
+    #[test]
+    fn a_position_in_two_columns_goes_back_over_midnight_and_is_read_as_it_is_written() {
+        let position = |text: &str, seconds| Position { stamp: Stamp::read(text).unwrap(), seconds: Some(seconds) };
+        let after = position("2024-03-01T00:00:00", 30).earlier(Duration::from_mins(2));
+        assert_eq!(after.to_string(), "2024-02-29T00:00:00 86310");
+        assert!(after < position("2024-03-01", 30) && after < position("2024-02-29", 86_311));
+        assert!(position("2024-03-01", 5) > position("2024-02-29", 80_000), "the date counts first");
+        // A date with a time of its own, and seconds beyond the day, only make it earlier.
+        assert_eq!(
+            position("2024-03-01T10:00:00", 90_000).earlier(Duration::ZERO).to_string(),
+            "2024-03-01T00:00:00 86399"
+        );
+        assert_eq!(position("0001-01-01", 5).earlier(Duration::from_mins(2)).to_string(), "0001-01-01T00:00:00 0");
+        let target = crate::Target { project: String::new(), datasource: String::new() };
+        let object = crate::SourceObject::Baq { id: "b".to_owned(), parameters: Vec::new() };
+        let mut spec = DatasetSpec::new("d", object, ["A"], target);
+        spec.track = Track::date_and_time("D", "T");
+        let read = Position::parse(&spec, &after.to_string()).unwrap();
+        assert_eq!((read.to_string(), read), (after.to_string(), after));
+        for text in ["", "2024-03-01", "2024-03-01 x", "5"] {
+            assert!(Position::parse(&spec, text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn bounds_of_two_columns_are_told_date_by_date() {
+        let position = Position { stamp: Stamp::read("2024-03-01T00:00:00").unwrap(), seconds: Some(30) };
+        let columns = Columns { stamp: "D", seconds: Some("T") };
+        let from = |inclusive| columns.from(&position, Form::AsSent, inclusive).unwrap().to_odata().unwrap();
+        let day = "2024-03-01T00:00:00";
+        assert_eq!(from(true), format!("D gt {day} or (D eq {day} and T ge 30)"));
+        assert_eq!(from(false), format!("D gt {day} or (D eq {day} and T gt 30)"));
+        let through = columns.through(&position, Form::AsSent).unwrap().to_odata().unwrap();
+        assert_eq!(through, format!("D lt {day} or (D eq {day} and T le 30)"));
+        assert_eq!(columns.missing().to_odata().unwrap(), "D eq null or T eq null");
+        let alone = Columns { seconds: None, ..columns };
+        let position = Position { seconds: None, ..position };
+        assert_eq!(alone.from(&position, Form::Zulu, true).unwrap().to_odata().unwrap(), format!("D ge {day}Z"));
     }
 
     #[test]

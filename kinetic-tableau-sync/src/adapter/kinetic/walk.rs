@@ -177,8 +177,8 @@ pub(super) struct Walk {
     before: Option<Batch>,
     /// The value of the first rank behind which nothing can follow.
     until: Option<i64>,
-    /// The same where the first rank is a stamp, in microseconds.
-    until_stamp: Option<i64>,
+    /// The same where the first rank is a stamp: microseconds, and the second of the day where that is the second rank.
+    until_stamp: Option<(i64, Option<i64>)>,
     /// The value of the first rank behind which it began.
     begun: Option<i64>,
     /// How often in a row the server has contradicted itself.
@@ -245,9 +245,9 @@ impl Walk {
         self
     }
 
-    /// The newest stamp that is to be read is this one.
-    pub(super) fn through_stamp(mut self, text: &str) -> Self {
-        self.until_stamp = timestamp_micros(text);
+    /// The newest stamp that is to be read is this one; of a stamp in two columns `seconds` is the second.
+    pub(super) fn through_stamp(mut self, micros: i64, seconds: Option<i64>) -> Self {
+        self.until_stamp = Some((micros, seconds));
         self
     }
 
@@ -318,9 +318,10 @@ impl Walk {
             return Ok(Behind::Nothing);
         }
         let mut last = self.unordered.clone().top(1);
-        if let (Some(_), Some(stamp)) = (&self.until_stamp, self.ranks.first()) {
+        let stamped = self.until_stamp.map_or(0, |(_, seconds)| 1 + usize::from(seconds.is_some()));
+        for rank in self.ranks.iter().take(stamped) {
             // The server's databases sort null either way.
-            last = last.and_filter(field(stamp.name.as_str()).is_not_null());
+            last = last.and_filter(field(rank.name.as_str()).is_not_null());
         }
         let descending =
             self.ranks.iter().fold(last, |query, rank| query.order_by(rank.name.as_str(), Order::Descending));
@@ -337,7 +338,8 @@ impl Walk {
         if let Some(until) = self.until_stamp {
             // While nothing newer came, the newest row is the last one that was to be read.
             let stamp = self.ranks.first().and_then(|rank| timestamp_micros(batch.column(rank.at)?.text_at(0)?));
-            return Ok(match stamp {
+            let seconds = until.1.and_then(|_| batch.column(self.ranks.get(1)?.at)?.i64_at(0));
+            return Ok(match stamp.map(|stamp| (stamp, seconds)) {
                 Some(stamp) if stamp == until && newest != self.last => Behind::Rows,
                 Some(stamp) if stamp == until => Behind::Nothing,
                 _ => Behind::Unknown,
@@ -483,6 +485,7 @@ mod tests {
             version: None,
             row_id: None,
             stamp: None,
+            stamp_seconds: None,
             dimensions: Vec::new(),
         });
         let ranks =
