@@ -88,6 +88,13 @@ pub trait Source: std::fmt::Debug + Send + Sync + 'static {
     /// When one of them is no position of this source.
     fn is_after(&self, dataset: &DatasetSpec, later: &Cursor, earlier: &Cursor) -> Result<bool, SourceError>;
 
+    /// A position before `head` behind which alone rows may still become visible at positions that lie before it, where the source
+    /// knows one: a full load reads up to there first, and looks for rows that it has read already only behind it. None by default.
+    fn settled(&self, dataset: &DatasetSpec, head: &Cursor) -> Option<Cursor> {
+        let _ = (dataset, head);
+        None
+    }
+
     /// Whether [`read`](Source::read) yields the rows of a dataset in the order of their positions, which are their versions
     /// ([`Schema::version`]) as text. Only then can many changes be landed in several loads. False by default.
     fn is_ordered(&self, dataset: &DatasetSpec) -> bool {

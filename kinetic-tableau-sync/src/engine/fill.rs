@@ -115,7 +115,11 @@ impl<'a> Work<'a> {
     }
 
     async fn fill_full(&self, filling: &mut Filling<'a>, head: Option<Cursor>) -> Result<Option<Cursor>, SyncError> {
-        let Some(mut through) = head else { return Ok(None) };
+        let Some(head) = head else { return Ok(None) };
+        // A row that was read and is written again by a transaction which had taken its number before comes once more, but only behind
+        // what has settled.
+        let settled = self.parts.source.settled(self.spec, &head);
+        let mut through = settled.clone().unwrap_or_else(|| head.clone());
         let mut reader = self.read(Window { after: None, overlap: false, through: through.clone() });
         while let Some(batch) = self.next(&mut reader).await? {
             let batch = self.take(filling, batch).await?;
@@ -128,6 +132,11 @@ impl<'a> Work<'a> {
             self.insert(filling, &batch).await?;
             filling.journal.flush_full_blocks().await?;
             self.report_read(filling);
+        }
+        if settled.is_some() {
+            let window = Window { after: Some(through), overlap: false, through: head.clone() };
+            self.sift_window(filling, window, None, u64::MAX).await?;
+            through = head;
         }
         for _ in 0..CATCH_UP_ROUNDS {
             let now = self

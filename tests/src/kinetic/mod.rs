@@ -117,6 +117,8 @@ struct Shared {
     /// Called behind each page of rows, with their number so far.
     hook: Mutex<Option<Hook>>,
     pages: Mutex<u64>,
+    /// Requests under way, and the most there ever were.
+    at_once: Mutex<(usize, usize)>,
     /// The `CallSettings` headers so far.
     settings: Mutex<Vec<String>>,
     root: String,
@@ -181,6 +183,7 @@ impl KineticSimBuilder {
             faults: Faults::default(),
             hook: Mutex::new(None),
             pages: Mutex::new(0),
+            at_once: Mutex::new((0, 0)),
             settings: Mutex::default(),
             root: format!("http://{address}/SaaS1"),
         })
@@ -287,6 +290,11 @@ impl KineticSim {
         *locked(&self.shared.hook) = Some(Box::new(hook));
     }
 
+    /// The most requests that were under way at the same time; counted where answers take their time (`Switches::latency`).
+    pub fn most_at_once(&self) -> usize {
+        locked(&self.shared.at_once).1
+    }
+
     /// The `CallSettings` headers so far.
     pub fn call_settings(&self) -> Vec<String> {
         locked(&self.shared.settings).clone()
@@ -326,11 +334,30 @@ async fn serve(State(shared): State<Arc<Shared>>, request: Request) -> Response<
     }
     let body = axum::body::to_bytes(body, 64 << 20).await.unwrap_or_default();
     if !shared.switches.latency.is_zero() {
+        let _under_way = UnderWay::begin(&shared);
         tokio::time::sleep(shared.switches.latency).await;
     }
     let answer =
         shared.answer(&head.method, head.uri.path(), head.uri.query().unwrap_or_default(), &head.headers, &body);
     faults::spoil(effect, answer.unwrap_or_else(|failure| failure.response())).await
+}
+
+/// Counts a request for as long as it takes.
+struct UnderWay<'a>(&'a Shared);
+
+impl<'a> UnderWay<'a> {
+    fn begin(shared: &'a Shared) -> Self {
+        let mut at_once = locked(&shared.at_once);
+        at_once.0 += 1;
+        at_once.1 = at_once.1.max(at_once.0);
+        Self(shared)
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        locked(&self.0.at_once).0 -= 1;
+    }
 }
 
 impl Shared {

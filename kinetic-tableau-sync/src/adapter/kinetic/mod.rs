@@ -12,6 +12,8 @@
 mod advise;
 mod lines;
 mod lookup;
+mod pages;
+mod ranges;
 mod schema;
 mod stamp;
 mod walk;
@@ -47,6 +49,8 @@ pub struct KineticSource {
     forms: Mutex<HashMap<DatasetId, Form>>,
     /// What is known of the headers of lines.
     headers: Mutex<HashMap<DatasetId, Arc<Headers>>>,
+    /// Pages that are asked for at once.
+    concurrency: usize,
     remedies: Remedies,
 }
 
@@ -58,8 +62,18 @@ impl KineticSource {
             client,
             forms: Mutex::new(HashMap::new()),
             headers: Mutex::new(HashMap::new()),
+            concurrency: 4,
             remedies: Remedies::default(),
         }
+    }
+
+    /// How many pages of a whole table are asked for at once where the server takes its time (25 ms and more a page), 4 by default: in as
+    /// many ranges of the row version, each of which is read by keyset. 1 reads one page after the other, as deltas are read in any case.
+    /// Memory grows by about a page of rows for each.
+    #[must_use]
+    pub fn concurrency(mut self, pages: usize) -> Self {
+        self.concurrency = pages.max(1);
+        self
     }
 
     /// Leaves a remedy out, to show that it is needed.
@@ -244,9 +258,8 @@ impl KineticSource {
                 };
                 let through = revision(&window.through)?;
                 let ranks = vec![Rank::new(schema, schema.version, column, RankKind::Integer)?];
-                let bound = field(column.as_str()).le(through);
                 let first = after.map(|after| vec![Literal::integer(after)]);
-                Ok(vec![Walk::new(query, Arc::clone(schema), ranks, Some(bound), first).between(after, through)])
+                Ok(vec![Walk::new(query, Arc::clone(schema), ranks, None, first).between(after, through)])
             }
             Track::Timestamp { overlap, .. } | Track::DateAndTime { overlap, .. } => {
                 let keys = key_ranks(schema)?;
@@ -322,12 +335,14 @@ impl Source for KineticSource {
         window: Window,
     ) -> BoxStream<'a, Result<Batch, SourceError>> {
         let (asked, remedies) = (dataset.page_size.max(1) as usize, self.remedies);
+        // Only where nothing relies on the order of rows.
+        let at_once = if window.after.is_none() { self.concurrency } else { 1 };
         let walks = async move {
             let walks = self.walks(dataset, &schema, &window).await?;
             Ok::<_, SourceError>(walks.into_iter().map(move |walk| walk.with(remedies, asked)))
         };
         stream::once(walks)
-            .map_ok(|walks| stream::iter(walks).flat_map(Walk::into_stream))
+            .map_ok(move |walks| stream::iter(walks).flat_map(move |walk| ranges::read(walk, at_once).boxed()))
             .try_flatten()
             // Nothing may follow an error.
             .scan(false, |failed, batch| {
@@ -361,6 +376,12 @@ impl Source for KineticSource {
             }
             Track::Snapshot => Ok(false),
         }
+    }
+
+    fn settled(&self, dataset: &DatasetSpec, head: &Cursor) -> Option<Cursor> {
+        let Track::Revision { overlap, .. } = &dataset.track else { return None };
+        let settled = revision(head).ok()?.checked_sub(i64::try_from(*overlap).ok()?)?;
+        (settled > 0).then(|| Cursor::new(settled.to_string()))
     }
 
     fn is_ordered(&self, dataset: &DatasetSpec) -> bool {

@@ -3,20 +3,17 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use epicor_kinetic::{Filter, Literal, Order, Query, field};
-use futures_core::Stream;
-use futures_util::stream;
-
-use super::failed;
+use super::pages::{Decoded, Pages};
 use super::stamp::{Form, literal_of};
 use crate::batch::{Batch, ColumnData};
-use crate::decode::{LinesDecoder, PageDecoder, timestamp_micros};
+use crate::decode::{LinesDecoder, timestamp_micros};
 use crate::model::Schema;
 use crate::remedy::{Remedies, Remedy};
 use crate::source::{SourceError, SourceErrorKind};
+use epicor_kinetic::{Filter, Literal, Order, Query, field};
 
-/// How often a page that arrived damaged is asked for in all.
-const ATTEMPTS: u32 = 3;
+/// How often in a row the server may contradict itself.
+const DOUBTS: u32 = 3;
 
 /// One column of the order.
 #[derive(Clone, Debug)]
@@ -92,66 +89,6 @@ fn bool_at(column: &ColumnData, row: usize) -> Option<bool> {
     }
 }
 
-/// Asks for pages and decodes them.
-#[derive(Debug)]
-pub(super) struct Pages {
-    decoder: Decoder,
-}
-
-#[derive(Debug)]
-enum Decoder {
-    Rows(PageDecoder),
-    Lines(Box<LinesDecoder>),
-}
-
-/// One page.
-#[derive(Debug)]
-pub(super) struct Decoded {
-    /// The rows by which pages are divided.
-    rows: Batch,
-    /// The lines below them, where those are what is wanted.
-    lines: Option<Batch>,
-}
-
-impl Pages {
-    pub(super) fn new(schema: Arc<Schema>) -> Self {
-        Self { decoder: Decoder::Rows(PageDecoder::new(schema).lenient()) }
-    }
-
-    /// The rows of a query, asked for again when they arrived damaged.
-    pub(super) async fn decoded(&mut self, query: &Query) -> Result<Decoded, SourceError> {
-        let mut attempt = 1;
-        loop {
-            let body = query.bytes().await.map_err(failed)?;
-            let decoded = match &mut self.decoder {
-                Decoder::Rows(decoder) => decoder.decode(&body).map(|page| Decoded { rows: page.batch, lines: None }),
-                Decoder::Lines(decoder) => {
-                    decoder.decode(&body).map(|(rows, lines)| Decoded { rows, lines: Some(lines) })
-                }
-            };
-            let error = match decoded {
-                Ok(decoded) => return Ok(decoded),
-                Err(error) => error,
-            };
-            if error.is_damage() && attempt < ATTEMPTS {
-                attempt += 1;
-                continue;
-            }
-            let (kind, hint) = if error.is_damage() {
-                let hint = "the page arrived damaged again and again; check what stands between here and Kinetic";
-                (SourceErrorKind::Unavailable, Some(hint.to_owned()))
-            } else {
-                (SourceErrorKind::Decode, error.hint())
-            };
-            let failure = SourceError::new(kind, format!("Kinetic: {error}")).with_cause(error);
-            return Err(match hint {
-                Some(hint) => failure.with_hint(hint),
-                None => failure,
-            });
-        }
-    }
-}
-
 /// What is behind the last row that was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Behind {
@@ -181,6 +118,8 @@ pub(super) struct Walk {
     until_stamp: Option<(i64, Option<i64>)>,
     /// The value of the first rank behind which it began.
     begun: Option<i64>,
+    /// Whether rows at or before that are an error.
+    strict: bool,
     /// How often in a row the server has contradicted itself.
     doubts: u32,
     ended: bool,
@@ -213,6 +152,7 @@ impl Walk {
             until: None,
             until_stamp: None,
             begun: None,
+            strict: false,
             doubts: 0,
             ended: false,
             remedies: Remedies::default(),
@@ -229,7 +169,7 @@ impl Walk {
 
     /// Answers the lines below the rows.
     pub(super) fn with_lines(mut self, lines: LinesDecoder) -> Self {
-        self.pages.decoder = Decoder::Lines(Box::new(lines));
+        self.pages = self.pages.with_lines(lines);
         self
     }
 
@@ -238,22 +178,68 @@ impl Walk {
         self.came
     }
 
-    /// Ends with the row whose first rank is `last`, without asking for a page behind it; `begun` is where it begins behind.
+    /// Reads rows whose first rank lies behind `begun` and not behind `last`. It ends with a row of `last` itself, without asking for a
+    /// page behind it.
     pub(super) fn between(mut self, begun: Option<i64>, last: i64) -> Self {
         self.until = Some(last);
         self.begun = begun;
         self
     }
 
+    /// Another walk over the same rows: those behind `begun`, through `until`.
+    pub(super) fn part(&self, begun: i64, until: i64) -> Self {
+        let (query, schema) = (self.unordered.clone(), Arc::clone(self.pages.schema()));
+        let part = Self::new(query, schema, self.ranks.clone(), None, Some(vec![Literal::integer(begun)]));
+        Self { strict: true, ..part.between(Some(begun), until).with(self.remedies, self.asked) }
+    }
+
+    /// Where it ends.
+    pub(super) fn until(&self) -> Option<i64> {
+        self.until
+    }
+
+    /// Lets it end earlier.
+    pub(super) fn end_at(&mut self, until: i64) {
+        self.until = Some(until);
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// The first rank of the last row that was read, or where it began.
+    pub(super) fn position(&self) -> Option<i64> {
+        let read = self.before.as_ref().and_then(|before| {
+            let rank = self.ranks.first()?;
+            before.column(rank.at)?.i64_at(before.rows().checked_sub(1)?)
+        });
+        read.max(self.begun)
+    }
+
+    /// Whether parts of it can be read at the same time.
+    pub(super) fn is_divisible(&self) -> bool {
+        let by_number = matches!(self.ranks.as_slice(), [rank] if rank.kind == RankKind::Integer);
+        by_number
+            && !self.pages.has_lines()
+            && self.until.is_some()
+            && self.remedies.has(Remedy::Keyset)
+            && self.remedies.has(Remedy::ShortPages)
+    }
+
+    /// The first rank of the first row from `from` on, up to `until`.
+    pub(super) async fn first_between(&mut self, from: i64, until: i64) -> Result<Option<i64>, SourceError> {
+        let Some(rank) = self.ranks.first() else { return Ok(None) };
+        let (name, at) = (rank.name.clone(), rank.at);
+        let within = field(name.as_str()).ge(from).and(field(name.as_str()).le(until));
+        let query = self.unordered.clone().top(1).and_filter(within).order_by(name, Order::Ascending);
+        let rows = self.pages.decoded(&query).await?.rows;
+        Ok((rows.rows() > 0).then(|| rows.column(at)?.i64_at(0)).flatten())
+    }
+
     /// The newest stamp that is to be read is this one; of a stamp in two columns `seconds` is the second.
     pub(super) fn through_stamp(mut self, micros: i64, seconds: Option<i64>) -> Self {
         self.until_stamp = Some((micros, seconds));
         self
-    }
-
-    /// The pages, one after the other.
-    pub(super) fn into_stream(self) -> impl Stream<Item = Result<Batch, SourceError>> {
-        stream::try_unfold(self, async |mut walk| Ok(walk.next().await?.map(|batch| (batch, walk))))
     }
 
     /// The next page; none at the end.
@@ -266,7 +252,7 @@ impl Walk {
             match self.what_is_behind().await? {
                 Behind::Rows => {
                     self.doubts += 1;
-                    if self.doubts < ATTEMPTS {
+                    if self.doubts < DOUBTS {
                         // A row may have come between the two questions.
                         return Box::pin(self.next()).await;
                     }
@@ -312,7 +298,7 @@ impl Walk {
     /// condition of ours, so that neither a filter which it does not understand nor an answer that came out empty by mistake can pass
     /// for the end of the table.
     async fn what_is_behind(&mut self) -> Result<Behind, SourceError> {
-        let whole = self.bound.is_none();
+        let whole = self.bound.is_none() && self.until.is_none();
         if !whole && self.until.is_none() && self.until_stamp.is_none() {
             // Rows by their keys, or without a stamp: that there are none is as likely as not.
             return Ok(Behind::Nothing);
@@ -347,15 +333,25 @@ impl Walk {
         }
         // By revision: a row that lies behind the bound has moved since, and comes with the next window.
         let number = self.ranks.first().and_then(|rank| batch.column(rank.at)?.i64_at(0));
-        let seen = self.before.as_ref().and_then(|before| {
-            let rank = self.ranks.first()?;
-            before.column(rank.at)?.i64_at(before.rows().checked_sub(1)?)
-        });
-        let begun = self.begun.max(seen);
-        Ok(match number {
-            Some(number) if Some(number) > self.until => Behind::Unknown,
-            Some(number) if begun.is_none_or(|begun| number > begun) => Behind::Rows,
-            _ => Behind::Nothing,
+        let seen = self.position();
+        match number {
+            Some(number) if Some(number) > self.until => self.last_within(seen).await,
+            Some(number) if seen.is_none_or(|seen| number > seen) => Ok(Behind::Rows),
+            _ => Ok(Behind::Nothing),
+        }
+    }
+
+    /// The same where the newest row lies behind this walk: the server is asked for the last row within it.
+    async fn last_within(&mut self, seen: Option<i64>) -> Result<Behind, SourceError> {
+        let (Some(rank), Some(until)) = (self.ranks.first(), self.until) else { return Ok(Behind::Unknown) };
+        let (name, at) = (rank.name.clone(), rank.at);
+        let query = self.unordered.clone().top(1).and_filter(field(name.as_str()).le(until));
+        let rows = self.pages.decoded(&query.order_by(name, Order::Descending)).await?.rows;
+        Ok(match rows.column(at).and_then(|column| column.i64_at(0)) {
+            Some(last) if rows.rows() > 0 && seen.is_none_or(|seen| last > seen) => Behind::Rows,
+            // The very row that was read last.
+            Some(last) if rows.rows() > 0 && Some(last) == seen => Behind::Nothing,
+            _ => Behind::Unknown,
         })
     }
 
@@ -364,6 +360,9 @@ impl Walk {
         let mut query = self.query.clone();
         if let Some(bound) = &self.bound {
             query = query.and_filter(bound.clone());
+        }
+        if let (Some(until), Some(rank)) = (self.until, self.ranks.first()) {
+            query = query.and_filter(field(rank.name.as_str()).le(until));
         }
         if !self.remedies.has(Remedy::Keyset) {
             query = query.skip(self.came);
@@ -388,6 +387,13 @@ impl Walk {
                 ));
             }
             previous = Some((batch, row));
+        }
+        let first = self.ranks.first().and_then(|rank| batch.column(rank.at)?.i64_at(0));
+        if self.strict && first.is_some() && first <= self.begun {
+            let message = "the server answers rows that were not asked for";
+            return Err(SourceError::new(SourceErrorKind::Order, message).with_hint(
+                "read one page at a time (`concurrency` 1); if it stays, track the dataset in another way",
+            ));
         }
         Ok(())
     }
@@ -437,6 +443,7 @@ fn behind(ranks: &[Rank], last: &[Literal]) -> Filter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decode::PageDecoder;
     use crate::model::{Column, ColumnType};
 
     fn rank(name: &str, kind: RankKind) -> Rank {
@@ -500,7 +507,7 @@ mod tests {
     fn accepts(kinds: &[(ColumnType, RankKind)], pages: &[&str]) -> bool {
         let mut walk = walk(kinds);
         pages.iter().all(|page| {
-            let Decoder::Rows(decoder) = &mut walk.pages.decoder else { unreachable!() };
+            let mut decoder = PageDecoder::new(Arc::clone(walk.pages.schema()));
             let batch = decoder.decode(format!("{{\"value\":[{page}]}}").as_bytes()).unwrap().batch;
             let fine = walk.check_order(&batch).is_ok();
             walk.before = Some(batch);
