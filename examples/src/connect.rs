@@ -38,6 +38,11 @@ pub(crate) fn kinetic(settings: &config::Kinetic) -> Outcome<epicor_kinetic::Cli
     builder.build().map_err(|error| Failure::from(error).within("[kinetic]").into_usage())
 }
 
+/// Where rows are read.
+pub(crate) fn source(config: &Config, client: epicor_kinetic::Client) -> KineticSource {
+    KineticSource::new(client).concurrency(config.kinetic.concurrency)
+}
+
 /// A client of Tableau. Nothing is sent.
 pub(crate) fn tableau(settings: &config::Tableau) -> Outcome<tableau_rest::Client> {
     let builder = tableau_rest::Client::builder(&settings.url).site(&settings.site);
@@ -167,7 +172,7 @@ impl Session {
         ping(&kinetic, config).await.map_err(|error| at_kinetic(&kinetic, error))?;
         tableau.sign_in().await.map_err(|error| at_tableau(&tableau, error))?;
         let destination = destination(config, &tableau, engine);
-        let syncer = store.syncer(Arc::new(KineticSource::new(kinetic)), Arc::new(destination));
+        let syncer = store.syncer(Arc::new(source(config, kinetic)), Arc::new(destination));
         let syncer = syncer.progress(progress).stop(stop).build();
         Ok(Self { tableau, store, syncer })
     }

@@ -15,6 +15,8 @@ pub(crate) struct Kinetic {
     pub(crate) api_key: SecretRef,
     /// `[kinetic.auth]`
     pub(crate) identity: Identity,
+    /// Pages of a whole table that are asked for at once.
+    pub(crate) concurrency: usize,
 }
 
 /// `[kinetic.auth]`
@@ -30,7 +32,7 @@ pub(crate) enum Identity {
 
 impl Kinetic {
     pub(super) fn read(root: &Section<'_>) -> Outcome<Self> {
-        let Some(section) = root.section("kinetic", &["url", "company", "api_key", "auth"])? else {
+        let Some(section) = root.section("kinetic", &["url", "company", "api_key", "auth", "concurrency"])? else {
             return Err(root.missing("kinetic", "a section [kinetic] with url, company and api_key"));
         };
         Ok(Self {
@@ -38,8 +40,20 @@ impl Kinetic {
             company: section.text("company", "company = \"EPIC06\"")?.to_owned(),
             api_key: section.secret("api_key")?,
             identity: Identity::read(&section)?,
+            concurrency: concurrency(&section)?,
         })
     }
+}
+
+/// How many pages are asked for at once: more than 16 is nothing that an ERP server should be asked to do.
+fn concurrency(section: &Section<'_>) -> Outcome<usize> {
+    const DEFAULT: usize = 4;
+    const WHAT: &str = "a number of pages from 1 to 16";
+    let pages: usize = section.integer("concurrency", WHAT)?.unwrap_or(DEFAULT);
+    if (1..=16).contains(&pages) {
+        return Ok(pages);
+    }
+    Err(section.bad("concurrency", WHAT).next("leave it out for 4; 1 reads one page after the other"))
 }
 
 impl Identity {

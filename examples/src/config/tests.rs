@@ -270,6 +270,7 @@ fn bad_values_are_named_with_what_would_do() {
     after("name = \"vendors\"", "name = \"../vendors\"", &["name: a dataset's name is"]);
     after("kind = \"basic\"", "kind = \"bsic\"", &["[kinetic.auth] kind: 'bsic'", "token_resource"]);
     after("kind = \"pat\"", "kind = \"token\"", &["[tableau.auth] kind: 'token'", "\"pat\""]);
+    after("company = \"", "concurrency = 17\ncompany = \"", &["[kinetic] concurrency", "1 to 16"]);
     after("[tableau]", "[state]\nstore = \"redis:x\"\n[tableau]", &["[state] store", "sqlite:FILE"]);
 }
 

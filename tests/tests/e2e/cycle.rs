@@ -135,7 +135,10 @@ async fn a_stamp_in_two_columns_finds_every_change_over_midnight() {
     world.assert_landed(&spec).await;
     let filter = AuditFilter { dataset: Some(spec.id.clone()), limit: Some(8), ..AuditFilter::default() };
     let records = world.store.records(&filter).await.unwrap();
-    assert!(records.iter().any(|record| record.stamp.ends_with("-02T00:00:00 86398")), "the trail has both: {records:?}");
+    assert!(
+        records.iter().any(|record| record.stamp.ends_with("-02T00:00:00 86398")),
+        "the trail has both: {records:?}"
+    );
 
     spec.id = "wrong".into();
     spec.track = Track::date_and_time("ChangeDate", "Name");
