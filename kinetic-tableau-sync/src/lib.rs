@@ -22,9 +22,10 @@ mod remedy;
 mod schedule;
 mod source;
 pub mod store;
+pub mod worker;
 
 #[cfg(feature = "kinetic")]
-pub use self::adapter::{Advice, KineticSource};
+pub use self::adapter::{Advice, KineticProcesses, KineticSource};
 #[cfg(all(feature = "tableau", feature = "hyper"))]
 pub use self::adapter::{HyperOptions, TableauDestination};
 pub use self::audit::export;

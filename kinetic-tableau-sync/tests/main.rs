@@ -8,3 +8,5 @@ mod hyper;
 #[cfg(all(feature = "sqlite", feature = "test-util"))]
 #[cfg(test)]
 mod stores;
+#[cfg(test)]
+mod worker;

@@ -6,6 +6,6 @@ mod kinetic;
 mod tableau;
 
 #[cfg(feature = "kinetic")]
-pub use self::kinetic::{Advice, KineticSource};
+pub use self::kinetic::{Advice, KineticProcesses, KineticSource};
 #[cfg(all(feature = "tableau", feature = "hyper"))]
 pub use self::tableau::{HyperOptions, TableauDestination};

@@ -261,3 +261,74 @@ impl SyncerBuilder {
         Syncer { parts: Arc::new(self.parts) }
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use async_trait::async_trait;
+    use futures_core::stream::BoxStream;
+
+    use super::*;
+    use crate::destination::{DestinationError, Load, LoadPlan, Receipt, RefreshReport, Staged, TargetState};
+    use crate::model::{Cursor, RefreshTarget, Schema, Target};
+    use crate::source::{SourceError, SourceErrorKind, Window};
+    use crate::store::MemoryStore;
+
+    /// Reads nothing and lands nothing.
+    #[derive(Debug)]
+    struct Nowhere;
+
+    #[async_trait]
+    impl Source for Nowhere {
+        async fn schema(&self, _: &DatasetSpec) -> Result<Schema, SourceError> {
+            Err(SourceError::new(SourceErrorKind::Unavailable, "there is nothing"))
+        }
+        async fn head(&self, _: &DatasetSpec, _: &Schema) -> Result<Option<Cursor>, SourceError> {
+            Ok(None)
+        }
+        fn read<'a>(
+            &'a self,
+            _: &'a DatasetSpec,
+            _: Arc<Schema>,
+            _: Window,
+        ) -> BoxStream<'a, Result<crate::Batch, SourceError>> {
+            Box::pin(futures_util::stream::empty())
+        }
+        fn is_after(&self, _: &DatasetSpec, _: &Cursor, _: &Cursor) -> Result<bool, SourceError> {
+            Ok(false)
+        }
+        fn company(&self) -> &'static str {
+            "NONE"
+        }
+    }
+
+    fn nothing() -> DestinationError {
+        DestinationError::new(crate::DestinationErrorKind::Unavailable, "there is nothing")
+    }
+
+    #[async_trait]
+    impl Destination for Nowhere {
+        async fn inspect(&self, _: &Target) -> Result<TargetState, DestinationError> {
+            Ok(TargetState::Absent)
+        }
+        async fn begin(&self, _: &LoadPlan) -> Result<Box<dyn Load>, DestinationError> {
+            Err(nothing())
+        }
+        async fn is_intact(&self, _: &Staged) -> Result<bool, DestinationError> {
+            Ok(false)
+        }
+        async fn publish(&self, _: &LoadPlan, _: &Staged) -> Result<Receipt, DestinationError> {
+            Err(nothing())
+        }
+        async fn refresh(&self, _: &RefreshTarget) -> Result<RefreshReport, DestinationError> {
+            Err(nothing())
+        }
+        async fn discard(&self, _: &Staged) -> Result<(), DestinationError> {
+            Ok(())
+        }
+    }
+
+    /// A syncer for tests that run nothing.
+    pub(crate) fn idle_syncer(store: &Arc<MemoryStore>) -> Syncer {
+        Syncer::builder(Arc::new(Nowhere), Arc::new(Nowhere), Arc::clone(store)).build()
+    }
+}

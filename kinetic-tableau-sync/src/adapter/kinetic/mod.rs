@@ -13,6 +13,7 @@ mod advise;
 mod lines;
 mod lookup;
 mod pages;
+mod processes;
 mod ranges;
 mod schema;
 mod stamp;
@@ -30,6 +31,7 @@ use tokio::sync::Mutex;
 
 pub use self::advise::Advice;
 use self::lines::Headers;
+pub use self::processes::KineticProcesses;
 use self::stamp::{Columns, Form, Position, Stamp};
 use self::walk::{Rank, RankKind, Walk};
 use crate::batch::Batch;
