@@ -55,8 +55,18 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Sync by the schedules of the configuration until interrupted.
+    /// Sync by the schedules of the configuration until interrupted. Several processes may do it with one configuration.
     Run,
+    /// Let nothing be run of some datasets for a while, by no worker. What is being run ends.
+    Pause(PauseOptions),
+    /// End a pause.
+    Resume {
+        /// Names of datasets in the configuration.
+        #[arg(value_name = "DATASET", required = true)]
+        datasets: Vec<String>,
+    },
+    /// Ask the workers for a run of some datasets now.
+    Trigger(Trigger),
     /// Show where each dataset stands.
     Status {
         /// Print JSON.
@@ -94,6 +104,37 @@ pub(crate) struct Demo {
     /// How many AP invoices there are.
     #[arg(long, value_name = "N", default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(1..=5_000_000))]
     pub(crate) rows: u64,
+}
+
+/// `pause`
+#[derive(Debug, clap::Args)]
+pub(crate) struct PauseOptions {
+    /// Names of datasets in the configuration.
+    #[arg(value_name = "DATASET", required = true)]
+    pub(crate) datasets: Vec<String>,
+    /// How long, such as `2h`; until `resume` without.
+    #[arg(long = "for", value_name = "TIME")]
+    pub(crate) length: Option<String>,
+    /// Why, for those who look at `status`.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+}
+
+/// `trigger`
+#[derive(Debug, clap::Args)]
+pub(crate) struct Trigger {
+    /// Names of datasets in the configuration.
+    #[arg(value_name = "DATASET", required = true)]
+    pub(crate) datasets: Vec<String>,
+    /// Load everything anew.
+    #[arg(long, conflicts_with_all = ["reconcile", "replay"])]
+    pub(crate) full: bool,
+    /// Compare everything with Kinetic.
+    #[arg(long, conflicts_with = "replay")]
+    pub(crate) reconcile: bool,
+    /// Also read again the rows that earlier runs have rejected.
+    #[arg(long)]
+    pub(crate) replay: bool,
 }
 
 /// `audit`

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use kinetic_tableau_sync::hyper::EngineLocation;
 use kinetic_tableau_sync::store::{MemoryStore, SqliteStore};
+use kinetic_tableau_sync::worker::{Limit, Worker, WorkerBuilder};
 use kinetic_tableau_sync::{
-    AuditStore, Destination, HyperOptions, KineticSource, Progress, RejectStore, Source, SourceObject, StateStore,
-    Stop, Syncer, SyncerBuilder, TableauDestination,
+    AuditStore, Destination, HyperOptions, KineticSource, NoteStore, Progress, RejectStore, Source, SourceObject,
+    StateStore, Stop, Syncer, SyncerBuilder, TableauDestination,
 };
 use secrecy::ExposeSecret as _;
 use tableau_rest::ConnectedApp;
@@ -56,6 +57,41 @@ pub(crate) fn tableau(settings: &config::Tableau) -> Outcome<tableau_rest::Clien
         }
     };
     builder.build().map_err(|error| Failure::from(error).within("[tableau]").into_usage())
+}
+
+/// How many runs each of the two systems takes at once, from all workers together.
+pub(crate) fn limits(config: &Config) -> Vec<Limit> {
+    let kinetic = config
+        .kinetic
+        .most_runs
+        .map(|most| Limit::new(format!("kinetic/{}/{}", config.kinetic.url, config.kinetic.company), most));
+    let tableau = config
+        .tableau
+        .most_runs
+        .map(|most| Limit::new(format!("tableau/{}/{}", config.tableau.url, config.tableau.site), most));
+    kinetic.into_iter().chain(tableau).collect()
+}
+
+/// The name of this worker, as others see it in leases and in `status`.
+pub(crate) fn owner(config: &Config) -> String {
+    config.worker.name.clone().unwrap_or_else(|| format!("{} (process {})", host(), std::process::id()))
+}
+
+/// Who works at this terminal.
+pub(crate) fn person() -> String {
+    let name = ["USER", "USERNAME", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
+    let name = name.filter(|name| !name.is_empty()).unwrap_or_else(|| "somebody".to_owned());
+    format!("{name} at {}", host())
+}
+
+fn host() -> String {
+    let named = std::env::var("COMPUTERNAME").or_else(|_| std::env::var("HOSTNAME"));
+    let known = named.or_else(|_| std::fs::read_to_string("/proc/sys/kernel/hostname"));
+    known
+        .map(|name| name.trim().to_owned())
+        .ok()
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| "this host".to_owned())
 }
 
 /// A failure of Kinetic, with the address that was asked.
@@ -120,6 +156,31 @@ impl Store {
         }
     }
 
+    /// A store to leave notes in, while a worker may be using it.
+    pub(crate) fn open_for_notes(location: &StoreLocation) -> Outcome<Self> {
+        match location {
+            StoreLocation::Memory => {
+                Err(Failure::usage("[state] store is \"memory\": nobody else can see what is asked for there")
+                    .next("use store = \"sqlite:FILE\" to control workers from another process"))
+            }
+            StoreLocation::Sqlite(_) => Self::open(location),
+        }
+    }
+
+    pub(crate) fn notes(&self) -> Arc<dyn NoteStore> {
+        match self {
+            Self::Sqlite(store) => Arc::clone(store) as _,
+            Self::Memory(store) => Arc::clone(store) as _,
+        }
+    }
+
+    fn worker(&self) -> WorkerBuilder {
+        match self {
+            Self::Sqlite(store) => Worker::builder(Arc::clone(store)),
+            Self::Memory(store) => Worker::builder(Arc::clone(store)),
+        }
+    }
+
     pub(crate) fn rejects(&self) -> Arc<dyn RejectStore> {
         match self {
             Self::Sqlite(store) => Arc::clone(store) as _,
@@ -173,7 +234,7 @@ impl Session {
         tableau.sign_in().await.map_err(|error| at_tableau(&tableau, error))?;
         let destination = destination(config, &tableau, engine);
         let syncer = store.syncer(Arc::new(source(config, kinetic)), Arc::new(destination));
-        let syncer = syncer.progress(progress).stop(stop).build();
+        let syncer = syncer.progress(progress).stop(stop).owner(owner(config)).build();
         Ok(Self { tableau, store, syncer })
     }
 
@@ -181,8 +242,9 @@ impl Session {
         &self.syncer
     }
 
-    pub(crate) fn state(&self) -> Arc<dyn StateStore> {
-        self.store.state()
+    /// A worker over the same store.
+    pub(crate) fn worker(&self) -> WorkerBuilder {
+        self.store.worker()
     }
 
     /// Signs out. A session that cannot be ended lapses by itself.

@@ -58,14 +58,14 @@ async fn engine() -> Engine {
 }
 
 /// Both simulators, and a directory with a configuration that names them.
-struct World {
-    kinetic: KineticSim,
-    tableau: TableauSim,
-    directory: tempfile::TempDir,
+pub(crate) struct World {
+    pub(crate) kinetic: KineticSim,
+    pub(crate) tableau: TableauSim,
+    pub(crate) directory: tempfile::TempDir,
 }
 
 impl World {
-    async fn start(invoices: usize) -> Self {
+    pub(crate) async fn start(invoices: usize) -> Self {
         let kinetic = KineticSim::builder().start().await.unwrap();
         kinetic.seed(Seed { vendors: 20, ap_invoices: invoices, ..Seed::default() });
         let tableau = TableauSim::builder().start().await.unwrap();
@@ -75,7 +75,7 @@ impl World {
     }
 
     /// Writes the configuration, after a change.
-    fn configure(&self, change: impl FnOnce(String) -> String) {
+    pub(crate) fn configure(&self, change: impl FnOnce(String) -> String) {
         let text = format!(
             r#"
 [kinetic]
@@ -113,7 +113,7 @@ datasource = "AP invoices"
         std::fs::write(self.directory.path().join("kinetic-tableau.toml"), change(text)).unwrap();
     }
 
-    async fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) async fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(binary().await);
         command
             .args(arguments)
@@ -129,7 +129,7 @@ datasource = "AP invoices"
         command
     }
 
-    async fn run(&self, arguments: &[&str]) -> Output {
+    pub(crate) async fn run(&self, arguments: &[&str]) -> Output {
         let output = self.command(arguments).await.output().await.unwrap();
         self.shows_no_secret(&output);
         output
@@ -157,7 +157,7 @@ datasource = "AP invoices"
     }
 
     /// What lies in Tableau is what is in Kinetic, row for row and cell for cell, and the state says so too.
-    async fn is_equal(&self) {
+    pub(crate) async fn is_equal(&self) {
         let copy = self.directory.path().join("copy.hyper");
         std::fs::copy(self.tableau.extract_path("AP invoices").expect("it has landed"), &copy).unwrap();
         let truth = self.kinetic.rows("APInvoices");
@@ -172,13 +172,13 @@ datasource = "AP invoices"
     }
 }
 
-fn json(output: &Output) -> Value {
+pub(crate) fn json(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
         panic!("standard output is not one JSON value: {error}: {}", String::from_utf8_lossy(&output.stderr))
     })
 }
 
-fn succeeded(output: &Output) {
+pub(crate) fn succeeded(output: &Output) {
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
 }
 

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod cli_run;
+#[cfg(test)]
 mod client;
 #[cfg(test)]
 mod e2e;

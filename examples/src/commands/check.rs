@@ -166,7 +166,7 @@ async fn columns(source: &KineticSource, dataset: &crate::config::Dataset) -> Ou
             schema.landed().count(),
             key.join("+"),
             dataset.spec.track.column().unwrap_or("comparing all rows"),
-            dataset.schedule
+            dataset.timing
         ),
     ))
 }

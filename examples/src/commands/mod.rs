@@ -2,6 +2,7 @@
 
 mod audit;
 mod check;
+mod control;
 mod demo;
 mod engine;
 mod rejects;
@@ -30,6 +31,9 @@ pub(crate) async fn run(args: Args) -> Outcome<Exit> {
             sync::run(&Config::load(&args.config)?, &datasets, doing, json, verbose).await
         }
         Command::Run => run::run(&Config::load(&args.config)?, verbose).await,
+        Command::Pause(options) => control::pause(&Config::load(&args.config)?, &options).await,
+        Command::Resume { datasets } => control::resume(&Config::load(&args.config)?, &datasets).await,
+        Command::Trigger(options) => control::trigger(&Config::load(&args.config)?, &options).await,
         Command::Status { json } => status::run(&Config::load(&args.config)?, json).await,
         Command::Rejects { datasets, json } => rejects::run(&Config::load(&args.config)?, &datasets, json).await,
         Command::Audit(options) => audit::run(&Config::load(&args.config)?, &options).await,

@@ -1,13 +1,15 @@
-//! `run`: syncs by the schedules of the configuration until interrupted, one dataset at a time.
+//! `run`: syncs by the schedules of the configuration until interrupted, beside as many other processes with the same configuration as
+//! there are.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use kinetic_tableau_sync::{Cause, Checkpoint, Schedule, Stop};
+use kinetic_tableau_sync::worker::{BatchProcesses, Job, Observer, Worker, WorkerEvent};
+use kinetic_tableau_sync::{Cause, KineticProcesses, Stop};
 
-use crate::config::{Config, Dataset};
-use crate::connect::Session;
+use crate::config::Config;
+use crate::connect::{self, Session};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::output::{self, Reporter, say};
 
@@ -17,40 +19,38 @@ const LONGEST_WAIT: Duration = Duration::from_mins(30);
 /// How long until the first try to connect again, when the systems could not be reached.
 const RECONNECT: Duration = Duration::from_secs(30);
 
-/// A dataset, and when it is due next.
-#[derive(Debug)]
-struct Due<'a> {
-    dataset: &'a Dataset,
-    at: DateTime<Utc>,
-    /// Failures before anything could be noted in the state.
-    failures: u32,
-}
-
 pub(super) async fn run(config: &Config, verbose: bool) -> Outcome<Exit> {
-    let scheduled: Vec<&Dataset> =
-        config.datasets.iter().filter(|dataset| dataset.schedule != Schedule::Manual).collect();
-    if scheduled.is_empty() {
+    if config.datasets.iter().all(|dataset| dataset.timing.is_manual()) {
         return Err(Failure::usage("no dataset has a schedule, so there is nothing to run")
             .next("add schedule = \"every 15m\" to a [[dataset]], or use `kinetic-tableau sync`"));
     }
-    let stop = Stop::new();
-    let mut work = std::pin::pin!(connected(config, &scheduled, &stop, verbose));
+    // The first one lets runs end, the second one gives them up.
+    let (stop, abandon) = (Stop::new(), Stop::new());
+    let mut work = std::pin::pin!(connected(config, &stop, &abandon, verbose));
     tokio::select! {
-        outcome = &mut work => outcome,
+        outcome = &mut work => return outcome,
+        () = super::interrupted() => stop.now(),
+    }
+    log(&format!(
+        "interrupted; what is being run has {} s to end, or until the next interrupt",
+        config.worker.grace.as_secs()
+    ));
+    tokio::select! {
+        _ = &mut work => {}
         () = super::interrupted() => {
-            stop.now();
+            abandon.now();
             let _ = tokio::time::timeout(super::PARTING, work).await;
-            log("interrupted; what has landed stands, and the next start continues from there");
-            Ok(Exit::Interrupted)
         }
     }
+    log("what has landed stands, and the next start continues from there");
+    Ok(Exit::Interrupted)
 }
 
-/// Connects, however long that takes, and then works for ever.
-async fn connected(config: &Config, scheduled: &[&Dataset], stop: &Stop, verbose: bool) -> Outcome<Exit> {
+/// Connects, however long that takes, and then works until it is stopped.
+async fn connected(config: &Config, stop: &Stop, abandon: &Stop, verbose: bool) -> Outcome<Exit> {
     let mut failures = 0;
     let session = loop {
-        match Session::open(config, Arc::new(Reporter::new(false)), stop).await {
+        match Session::open(config, Arc::new(Reporter::new(false)), abandon).await {
             Ok(session) => break session,
             // A configuration does not mend itself.
             Err(failure) if failure.exit() == Exit::Usage => return Err(failure),
@@ -66,85 +66,73 @@ async fn connected(config: &Config, scheduled: &[&Dataset], stop: &Stop, verbose
             }
         }
     };
-    let mut queue = Vec::with_capacity(scheduled.len());
-    for dataset in scheduled {
-        let known = session.state().load(&dataset.spec.id).await?.map(|found| found.checkpoint);
-        let at = first_due(&dataset.schedule, &known.unwrap_or_default(), Utc::now());
-        queue.push(Due { dataset, at, failures: 0 });
-        log(&format!("{} is due {}", dataset.name(), dataset.schedule));
+    for dataset in config.datasets.iter().filter(|dataset| !dataset.timing.is_manual()) {
+        log(&format!("{} is due {}", dataset.name(), dataset.timing));
     }
-    loop {
-        let Some(due) = queue.iter_mut().min_by_key(|due| due.at) else {
-            return Ok(Exit::Done);
-        };
-        let wait = (due.at - Utc::now()).to_std().unwrap_or_default();
-        tokio::select! {
-            () = tokio::time::sleep(wait) => {}
-            () = stop.stopped() => {
-                session.close().await;
-                return Ok(Exit::Interrupted);
-            }
-        }
-        let began = Utc::now();
-        let scheduled = due.dataset.schedule.next_after(began).unwrap_or(DateTime::<Utc>::MAX_UTC);
-        match session.syncer().run(&due.dataset.spec).await {
-            Ok(run) => {
-                due.failures = 0;
-                due.at = scheduled;
-                log(&output::summary(due.dataset.name(), &run));
-                if let Some(failure) = super::sync::unsettled(&run) {
-                    output::complain(&failure, verbose);
+    let worker = worker(config, &session, abandon, verbose)?;
+    worker.run(stop).await;
+    session.close().await;
+    Ok(Exit::Interrupted)
+}
+
+fn worker(config: &Config, session: &Session, abandon: &Stop, verbose: bool) -> Outcome<Worker> {
+    let processes: Arc<dyn BatchProcesses> = Arc::new(KineticProcesses::new(connect::kinetic(&config.kinetic)?));
+    let limits = connect::limits(config);
+    let jobs = config.datasets.iter().map(|dataset| {
+        let job = Job::new(session.syncer(), dataset.spec.clone(), dataset.timing.clone())
+            .reconcile(dataset.reconcile.clone(), dataset.reconcile_after)
+            .processes(Arc::clone(&processes));
+        limits.iter().fold(job, |job, limit| job.limit(limit.clone()))
+    });
+    let builder = session.worker().jobs(jobs);
+    Ok(builder
+        .owner(connect::owner(config))
+        .at_once(config.worker.at_once)
+        .grace(config.worker.grace, abandon)
+        .observer(Arc::new(Log { verbose }))
+        .build())
+}
+
+/// Writes a line for what happens.
+#[derive(Debug)]
+struct Log {
+    verbose: bool,
+}
+
+impl Observer for Log {
+    fn event(&self, event: &WorkerEvent<'_>) {
+        match event {
+            WorkerEvent::Ended { dataset, outcome: Ok(run), .. } => {
+                log(&output::summary(dataset.as_str(), run));
+                if let Some(failure) = super::sync::unsettled(run) {
+                    output::complain(&failure, self.verbose);
                 }
-                if let Err(failure) = reconcile(&session, due.dataset, verbose).await {
-                    output::complain(&failure, verbose);
+            }
+            // The worker itself was stopped.
+            WorkerEvent::Ended { outcome: Err(error), .. } if matches!(error.cause(), Cause::Stopped) => {}
+            WorkerEvent::Ended { dataset, outcome: Err(error), next } => {
+                output::complain(&Failure::of(error, error.hint()), self.verbose);
+                match next {
+                    Some(at) => log(&format!("{dataset}: next try at {}", moment(*at))),
+                    None => log(&format!("{dataset}: not tried again by itself")),
                 }
             }
-            // The next round notices it as well.
-            Err(error) if matches!(error.cause(), Cause::Stopped) => {}
-            Err(error) => {
-                due.failures = due.failures.saturating_add(1);
-                // As noted with the failure, so that another start waits as long; where that was not possible either, as counted here.
-                let noted = session.state().load(&due.dataset.spec.id).await.ok().flatten();
-                let noted = noted.map(|known| known.checkpoint).filter(|known| known.failures > 0);
-                let failures = noted.as_ref().map_or(due.failures, |known| known.failures);
-                due.at = error.disposition().next_attempt(failures, Utc::now()).unwrap_or(scheduled);
-                output::complain(&Failure::from(error), verbose);
-                log(&format!("{}: next try at {}", due.dataset.name(), due.at.format("%Y-%m-%d %H:%M:%SZ")));
+            WorkerEvent::Postponed { dataset, until, reason } if self.verbose => {
+                log(&format!("{dataset}: {reason}; looked at again at {}", moment(*until)));
             }
+            WorkerEvent::ProcessEnded { count, .. } => {
+                log(&format!("{count} batch processes have ended in Kinetic"));
+            }
+            WorkerEvent::Trouble { doing, error, hint } => {
+                output::complain(&Failure::of(*error, *hint).within(doing), self.verbose);
+            }
+            _ => {}
         }
     }
 }
 
-/// Compares a dataset with its source, if that is due. What fails is tried again behind the next cycle.
-async fn reconcile(session: &Session, dataset: &Dataset, verbose: bool) -> Outcome<()> {
-    let known = session.state().load(&dataset.spec.id).await?.map(|found| found.checkpoint).unwrap_or_default();
-    if !reconcile_is_due(dataset, &known, Utc::now()) {
-        return Ok(());
-    }
-    let run = session.syncer().reconcile(&dataset.spec).await?;
-    log(&output::summary(dataset.name(), &run));
-    if let Some(failure) = super::sync::unsettled(&run) {
-        output::complain(&failure, verbose);
-    }
-    Ok(())
-}
-
-/// By its own schedule, counted from when the target was last known to be whole, or by the number of cycles since.
-fn reconcile_is_due(dataset: &Dataset, known: &Checkpoint, now: DateTime<Utc>) -> bool {
-    let by_time = known.whole_at.is_none_or(|at| dataset.reconcile.next_after(at).is_some_and(|due| due <= now))
-        && dataset.reconcile != Schedule::Manual;
-    // The cycle of the full load itself is counted as well.
-    by_time || dataset.reconcile_after.is_some_and(|after| known.cycles >= after)
-}
-
-/// After a failure when the next try is due; a dataset that has never landed at once; another one when its schedule says so, counted
-/// from its last good run.
-fn first_due(schedule: &Schedule, known: &Checkpoint, now: DateTime<Utc>) -> DateTime<Utc> {
-    if let Some(retry) = known.retry_at.filter(|_| known.failures > 0) {
-        return retry.max(now);
-    }
-    let last = known.last_success.as_ref().map(|run| run.started);
-    last.map_or(now, |last| schedule.next_after(last).unwrap_or(DateTime::<Utc>::MAX_UTC).max(now))
+fn moment(at: DateTime<Utc>) -> String {
+    at.format("%Y-%m-%d %H:%M:%SZ").to_string()
 }
 
 fn backoff(first: Duration, failures: u32) -> Duration {
@@ -153,51 +141,4 @@ fn backoff(first: Duration, failures: u32) -> Duration {
 
 fn log(line: &str) {
     say(format_args!("{} {line}", Utc::now().format("%Y-%m-%dT%H:%M:%SZ")));
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(text: &str) -> DateTime<Utc> {
-        text.parse().unwrap()
-    }
-
-    #[test]
-    fn a_dataset_that_never_landed_is_due_at_once_and_another_by_its_schedule() {
-        let schedule = Schedule::Every(Duration::from_mins(15));
-        let now = at("2026-11-23T10:00:00Z");
-        let landed = |text: &str| {
-            let run = serde_json::json!({
-                "run": "r", "kind": null, "started": text, "ended": text, "landed_rows": 0, "refreshes": [], "error": null,
-                "counts": {"read": 0, "inserted": 0, "updated": 0, "unchanged": 0, "superseded": 0},
-            });
-            Checkpoint { last_success: Some(serde_json::from_value(run).unwrap()), ..Checkpoint::default() }
-        };
-        assert_eq!(first_due(&schedule, &Checkpoint::default(), now), now);
-        assert_eq!(first_due(&schedule, &landed("2026-11-23T09:50:00Z"), now), at("2026-11-23T10:05:00Z"));
-        assert_eq!(first_due(&schedule, &landed("2026-11-20T09:50:00Z"), now), now);
-        // A failure is remembered beyond the end of the process.
-        let failed =
-            Checkpoint { failures: 3, retry_at: Some(at("2026-11-23T10:04:00Z")), ..landed("2026-11-20T09:50:00Z") };
-        assert_eq!(first_due(&schedule, &failed, now), at("2026-11-23T10:04:00Z"));
-    }
-
-    #[test]
-    fn a_comparison_is_due_by_its_schedule_or_after_so_many_cycles() {
-        let section = "[[dataset]]\nname = \"v\"\nservice = \"S\"\nentity_set = \"T\"\nselect = [\"A\"]\nproject = \"P\"\ndatasource = \"D\"\n";
-        let dataset = |more: &str| crate::config::tests::dataset(&format!("{section}{more}\n"));
-        let whole = |at_text: &str, cycles| Checkpoint { whole_at: Some(at(at_text)), cycles, ..Checkpoint::default() };
-        let now = at("2026-11-23T10:00:00Z");
-        let (early, late) = (whole("2026-11-16T10:00:00Z", 3), whole("2026-11-17T10:00:00Z", 3));
-        let weekly = dataset("reconcile = \"every 7d\"");
-        assert!(reconcile_is_due(&weekly, &early, now) && !reconcile_is_due(&weekly, &late, now));
-        assert!(reconcile_is_due(&weekly, &Checkpoint::default(), now), "it was never known to be whole");
-        let counted = dataset("reconcile_after = 3");
-        assert!(
-            reconcile_is_due(&counted, &late, now)
-                && !reconcile_is_due(&counted, &whole("2026-11-01T00:00:00Z", 2), now)
-        );
-        assert!(!reconcile_is_due(&dataset(""), &early, now), "only when it is asked for");
-    }
 }

@@ -1,5 +1,9 @@
 //! `status`: where each dataset stands, read from the store alone.
 
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use kinetic_tableau_sync::worker::{Control, Controls, Pause, WorkerPresence, workers};
 use kinetic_tableau_sync::{Checkpoint, LoadKind, Reconciled, RefreshTarget, RunSummary};
 use serde::Serialize;
 
@@ -11,6 +15,8 @@ use crate::output::{self, Table, grouped, say};
 #[derive(Debug, Serialize)]
 struct Report {
     datasets: Vec<Standing>,
+    /// The processes that work by the schedules.
+    workers: Vec<WorkerPresence>,
 }
 
 #[derive(Debug, Serialize)]
@@ -23,9 +29,9 @@ struct Standing {
     cursor: Option<String>,
     failures: u32,
     /// When `run` tries again after a failure; by its schedule when not said.
-    retry_at: Option<chrono::DateTime<chrono::Utc>>,
+    retry_at: Option<DateTime<Utc>>,
     /// When Tableau was last known to hold all of the source, and nothing else.
-    whole_at: Option<chrono::DateTime<chrono::Utc>>,
+    whole_at: Option<DateTime<Utc>>,
     reconciled: Option<Reconciled>,
     last_run: Option<RunSummary>,
     last_success: Option<RunSummary>,
@@ -33,6 +39,9 @@ struct Standing {
     pending_refresh: Vec<RefreshTarget>,
     /// Rows that could not land, and are kept with the reason.
     rejected: u64,
+    /// What an operator has asked for.
+    #[serde(flatten)]
+    control: Control,
 }
 
 #[derive(Debug, Serialize)]
@@ -45,7 +54,10 @@ struct Pending {
 
 pub(super) async fn run(config: &Config, json: bool) -> Outcome<Exit> {
     let mut known: Vec<(String, (Checkpoint, u64))> = Vec::new();
+    let (mut controls, mut alive) = (HashMap::new(), Vec::new());
     if let Some(store) = Store::open_for_reading(&config.store)? {
+        controls = Controls::new(store.notes()).all().await?;
+        alive = workers(&*store.notes(), Utc::now()).await?;
         for (id, found) in store.state().list().await? {
             let rejected = store.rejects().count_rejects(&id).await?;
             known.push((id.to_string(), (found.checkpoint, rejected)));
@@ -55,14 +67,18 @@ pub(super) async fn run(config: &Config, json: bool) -> Outcome<Exit> {
     for dataset in &config.datasets {
         let at = known.iter().position(|(name, _)| name == dataset.name());
         let checkpoint = at.map(|at| known.swap_remove(at).1);
-        standings.push(standing(dataset.name(), Some(dataset.schedule.to_string()), checkpoint));
+        standings.push(standing(dataset.name(), Some(dataset.timing.to_string()), checkpoint));
     }
     // What the store knows beyond the configuration is shown too: rows that nobody keeps up to date any more.
     standings.extend(known.into_iter().map(|(name, checkpoint)| standing(&name, None, Some(checkpoint))));
+    for standing in &mut standings {
+        standing.control = controls.remove(&standing.name.as_str().into()).unwrap_or_default();
+    }
     if json {
-        output::say_json(&Report { datasets: standings });
+        output::say_json(&Report { datasets: standings, workers: alive });
     } else {
         show(&standings);
+        show_workers(&alive);
     }
     Ok(Exit::Done)
 }
@@ -89,6 +105,7 @@ fn standing(name: &str, schedule: Option<String>, found: Option<(Checkpoint, u64
         }),
         pending_refresh: checkpoint.pending_refresh,
         rejected,
+        control: Control::default(),
     }
 }
 
@@ -108,6 +125,14 @@ fn show(standings: &[Standing]) {
     say(table);
     for standing in standings {
         let name = &standing.name;
+        if let Some(pause) = standing.control.paused.as_ref().filter(|pause| !is_over(pause)) {
+            let until = pause.until.map_or_else(|| "`resume`".to_owned(), moment);
+            let why = pause.reason.as_ref().map_or_else(String::new, |reason| format!(": {}", one_line(reason)));
+            say(format_args!("{name}: paused until {until} by {}{why}", pause.by));
+        }
+        if let Some(request) = &standing.control.request {
+            say(format_args!("{name}: a run was asked for at {} by {}", moment(request.at), request.by));
+        }
         if let Some(pending) = &standing.pending_delivery {
             say(format_args!(
                 "{name}: a {} of {} rows waits to be delivered; the next sync does it first",
@@ -143,8 +168,23 @@ fn show(standings: &[Standing]) {
     }
 }
 
+fn is_over(pause: &Pause) -> bool {
+    pause.until.is_some_and(|until| until <= Utc::now())
+}
+
+fn show_workers(workers: &[WorkerPresence]) {
+    for worker in workers {
+        let running = match worker.running.as_slice() {
+            [] => "idle".to_owned(),
+            running => format!("running {}", running.join(", ")),
+        };
+        say(format_args!("worker {}: {running}, since {}", worker.name, moment(worker.since)));
+    }
+}
+
 fn state(standing: &Standing) -> &'static str {
     match standing {
+        Standing { control: Control { paused: Some(pause), .. }, .. } if !is_over(pause) => "paused",
         Standing { last_run: Some(run), .. } if run.error.is_some() => "failing",
         Standing { pending_delivery: Some(_), .. } => "delivery pending",
         Standing { pending_refresh, .. } if !pending_refresh.is_empty() => "refresh pending",
@@ -153,6 +193,6 @@ fn state(standing: &Standing) -> &'static str {
     }
 }
 
-fn moment(at: chrono::DateTime<chrono::Utc>) -> String {
+fn moment(at: DateTime<Utc>) -> String {
     at.format("%Y-%m-%d %H:%M:%SZ").to_string()
 }

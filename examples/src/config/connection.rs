@@ -17,6 +17,8 @@ pub(crate) struct Kinetic {
     pub(crate) identity: Identity,
     /// Pages of a whole table that are asked for at once.
     pub(crate) concurrency: usize,
+    /// Runs that read here at once, of all workers.
+    pub(crate) most_runs: Option<u32>,
 }
 
 /// `[kinetic.auth]`
@@ -32,7 +34,9 @@ pub(crate) enum Identity {
 
 impl Kinetic {
     pub(super) fn read(root: &Section<'_>) -> Outcome<Self> {
-        let Some(section) = root.section("kinetic", &["url", "company", "api_key", "auth", "concurrency"])? else {
+        let Some(section) =
+            root.section("kinetic", &["url", "company", "api_key", "auth", "concurrency", "most_runs"])?
+        else {
             return Err(root.missing("kinetic", "a section [kinetic] with url, company and api_key"));
         };
         Ok(Self {
@@ -41,6 +45,7 @@ impl Kinetic {
             api_key: section.secret("api_key")?,
             identity: Identity::read(&section)?,
             concurrency: concurrency(&section)?,
+            most_runs: most_runs(&section)?,
         })
     }
 }
@@ -54,6 +59,15 @@ fn concurrency(section: &Section<'_>) -> Outcome<usize> {
         return Ok(pages);
     }
     Err(section.bad("concurrency", WHAT).next("leave it out for 4; 1 reads one page after the other"))
+}
+
+/// How many runs there may be at once, of all workers together.
+fn most_runs(section: &Section<'_>) -> Outcome<Option<u32>> {
+    const WHAT: &str = "a number of runs from 1 to 1000";
+    match section.integer("most_runs", WHAT)? {
+        Some(0 | 1_001..) => Err(section.bad("most_runs", WHAT).next("leave it out for as many as there are")),
+        most => Ok(most),
+    }
 }
 
 impl Identity {
@@ -97,6 +111,8 @@ pub(crate) struct Tableau {
     pub(crate) site: String,
     /// `[tableau.auth]`
     pub(crate) sign_in: SignIn,
+    /// Runs that land here at once, of all workers.
+    pub(crate) most_runs: Option<u32>,
 }
 
 /// `[tableau.auth]`
@@ -114,7 +130,7 @@ pub(crate) enum SignIn {
 
 impl Tableau {
     pub(super) fn read(root: &Section<'_>) -> Outcome<Self> {
-        let Some(section) = root.section("tableau", &["url", "site", "auth"])? else {
+        let Some(section) = root.section("tableau", &["url", "site", "auth", "most_runs"])? else {
             return Err(root.missing("tableau", "a section [tableau] with url and site"));
         };
         // An empty site is a meaningful one, so it is read past the check that refuses empty texts.
@@ -126,6 +142,7 @@ impl Tableau {
             url: section.text("url", "url = \"https://host\"")?.to_owned(),
             site: site.to_owned(),
             sign_in: SignIn::read(&section)?,
+            most_runs: most_runs(&section)?,
         })
     }
 }

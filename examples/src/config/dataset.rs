@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use kinetic_tableau_sync::{
-    ColumnType, DatasetSpec, RefreshTarget, Resolution, Schedule, SourceObject, Target, Track, parse_duration,
+    ColumnType, DatasetSpec, RefreshTarget, Resolution, Schedule, ScheduleError, SourceObject, Target, Timing, Track,
+    parse_duration,
 };
 
 use super::document::Section;
@@ -28,6 +29,8 @@ const KEYS: &[&str] = &[
     "datasource",
     "deliver",
     "schedule",
+    "jitter",
+    "blackout",
     "dimensions",
     "refresh",
     "page_size",
@@ -51,7 +54,7 @@ pub(crate) struct Dataset {
     /// What the engine is told.
     pub(crate) spec: DatasetSpec,
     /// When it is due under `run`.
-    pub(crate) schedule: Schedule,
+    pub(crate) timing: Timing,
     /// When it is compared with its source as a whole, under `run`: behind the first cycle from then on.
     pub(crate) reconcile: Schedule,
     /// After how many cycles as well.
@@ -112,21 +115,42 @@ impl Dataset {
         if reconcile_after == Some(0) {
             return Err(section.bad("reconcile_after", "at least one cycle").next("for instance 100"));
         }
-        Ok(Self {
-            spec,
-            schedule: schedule(section, "schedule")?,
-            reconcile: schedule(section, "reconcile")?,
-            reconcile_after,
-        })
+        Ok(Self { spec, timing: timing(section)?, reconcile: reconcile(section)?, reconcile_after })
     }
 }
 
-fn schedule(section: &Section<'_>, key: &str) -> Outcome<Schedule> {
-    let Some(text) = section.optional_text(key)? else {
-        return Ok(Schedule::Manual);
-    };
-    text.parse().map_err(|error: kinetic_tableau_sync::ScheduleError| {
-        section.bad(key, &error.to_string()).next("for instance \"manual\", \"every 15m\" or \"0 6 * * 1-5\" (UTC)")
+/// When it is due, and when it is not.
+fn timing(section: &Section<'_>) -> Outcome<Timing> {
+    let mut timing = Timing::default();
+    for text in section.one_or_more("schedule")? {
+        timing = timing.or(schedule(section, "schedule", &text)?);
+    }
+    if let Some(text) = section.optional_text("jitter")? {
+        timing = timing.jitter(parse_duration(text).map_err(|error| section.bad("jitter", &error.to_string()))?);
+    }
+    for text in section.one_or_more("blackout")? {
+        let blackout = text.parse().and_then(|blackout| timing.except(blackout));
+        timing = blackout.map_err(|error: ScheduleError| section.bad("blackout", &error.to_string()))?;
+    }
+    Ok(timing)
+}
+
+/// When everything is compared. The end of a process is no time, and comparing is done behind a run anyway.
+fn reconcile(section: &Section<'_>) -> Outcome<Schedule> {
+    let Some(text) = section.optional_text("reconcile")? else { return Ok(Schedule::Manual) };
+    match schedule(section, "reconcile", text)? {
+        Schedule::AfterProcess(_) => Err(section
+            .bad("reconcile", "a comparison is not made behind a process")
+            .next("let the process be the `schedule`, and use `reconcile_after = 1` to compare behind each run")),
+        schedule => Ok(schedule),
+    }
+}
+
+fn schedule(section: &Section<'_>, key: &str, text: &str) -> Outcome<Schedule> {
+    text.parse().map_err(|error: ScheduleError| {
+        section.bad(key, &error.to_string()).next(
+            "for instance \"manual\", \"every 15m\", \"0 6 * * 1-5 in Europe/Zurich\" or \"after process Post AP Invoices\"",
+        )
     })
 }
 
@@ -259,6 +283,7 @@ fn types(section: &Section<'_>) -> Outcome<BTreeMap<String, ColumnType>> {
 }
 
 fn track(section: &Section<'_>) -> Outcome<Option<Track>> {
+    const WAYS: &[&str] = &["revision", "timestamp", "resolution", "date", "seconds", "overlap"];
     const EXAMPLE: &str = "use \"revision\", \"snapshot\", { revision = \"SysRevID\", overlap = 5000 }, { timestamp = \"ChangeDate\", resolution = \"day\" } or \
                            { date = \"ChangeDate\", seconds = \"ChangeTime\" }";
     let Some(value) = section.value("track") else {
@@ -271,7 +296,6 @@ fn track(section: &Section<'_>) -> Outcome<Option<Track>> {
             other => Err(section.bad("track", &format!("'{other}' is no way to find changes")).next(EXAMPLE)),
         };
     }
-    const WAYS: &[&str] = &["revision", "timestamp", "resolution", "date", "seconds", "overlap"];
     let Some(table) = section.section("track", WAYS)? else {
         return Ok(None);
     };

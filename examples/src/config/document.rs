@@ -157,6 +157,14 @@ impl<'a> Section<'a> {
         self.optional_text(key)?.ok_or_else(|| self.missing(key, example))
     }
 
+    /// A text, or a list of texts; empty when the key is missing.
+    pub(super) fn one_or_more(&self, key: &str) -> Outcome<Vec<String>> {
+        match self.value(key).map(|value| value.get_ref().as_array().is_some()) {
+            Some(true) => self.texts(key),
+            _ => Ok(self.optional_text(key)?.map(str::to_owned).into_iter().collect()),
+        }
+    }
+
     /// A list of texts, empty when the key is missing. A text that is there twice is refused.
     pub(super) fn texts(&self, key: &str) -> Outcome<Vec<String>> {
         let Some(value) = self.value(key) else {

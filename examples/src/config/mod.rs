@@ -10,6 +10,7 @@ mod nearest;
 mod secret;
 #[cfg(test)]
 pub(crate) mod tests;
+mod worker;
 
 use std::path::{Path, PathBuf};
 
@@ -17,9 +18,10 @@ pub(crate) use self::connection::{Identity, Kinetic, SignIn, Tableau};
 pub(crate) use self::dataset::Dataset;
 use self::document::{Document, Section};
 pub(crate) use self::nearest::nearest;
+use self::worker::WorkerOptions;
 use crate::failure::{Failure, Outcome};
 
-const SECTIONS: &[&str] = &["kinetic", "tableau", "state", "engine", "dataset"];
+const SECTIONS: &[&str] = &["kinetic", "tableau", "state", "engine", "worker", "dataset"];
 
 /// Where state, audit and fingerprints are kept unless the file says otherwise.
 const DEFAULT_STORE: &str = "sqlite:kinetic-tableau.db";
@@ -39,6 +41,8 @@ pub(crate) struct Config {
     pub(crate) store: StoreLocation,
     /// `[engine] spool`
     pub(crate) spool: PathBuf,
+    /// `[worker]`
+    pub(crate) worker: WorkerOptions,
     /// `[[dataset]]`, in the order of the file.
     pub(crate) datasets: Vec<Dataset>,
 }
@@ -74,8 +78,9 @@ impl Config {
             Some(engine) => engine.optional_text("spool")?.unwrap_or(DEFAULT_SPOOL),
             None => DEFAULT_SPOOL,
         };
+        let worker = WorkerOptions::read(&root)?;
         let datasets = dataset::read_all(&root)?;
-        Ok(Self { kinetic, tableau, store, spool: document.resolve(spool), datasets })
+        Ok(Self { kinetic, tableau, store, spool: document.resolve(spool), worker, datasets })
     }
 
     /// The datasets that were named, in the order of the file; all of them when none was.

@@ -83,18 +83,21 @@ fn the_shipped_example_is_read_in_full() {
     assert_eq!(invoices.spec.drift, kinetic_tableau_sync::Drift::default());
     assert!(matches!(&lines.spec.source, SourceObject::Lines { navigation, .. } if navigation == "PODetails"));
     assert_eq!(vendors.spec.track, Track::revision());
-    assert_eq!(vendors.schedule, Schedule::Every(Duration::from_mins(15)));
+    assert_eq!(
+        vendors.timing.to_string(),
+        "every 15m, or after process Post AP Invoices, not sun 02:00-04:00 in Europe/Zurich"
+    );
     assert_eq!(invoices.spec.types["InvoiceAmt"], ColumnType::Decimal { precision: 18, scale: 3 });
     assert_eq!(
         invoices.spec.refresh,
         [RefreshTarget::Workbook { project: "Finance".to_owned(), name: "Payables overview".to_owned() }]
     );
     assert_eq!(orders.spec.track, Track::timestamp("ChangeDate", Resolution::Second));
-    assert_eq!(orders.schedule.to_string(), "0 6 * * 1-5");
+    assert_eq!(orders.timing.to_string(), "0 6 * * 1-5 in Europe/Zurich");
     assert!(
         matches!(&spend.spec.source, SourceObject::Baq { id, parameters } if id == "KT-VendorSpend" && parameters.len() == 1)
     );
-    assert_eq!(spend.schedule, Schedule::Manual);
+    assert!(spend.timing.is_manual());
     assert!(matches!(&config.store, StoreLocation::Sqlite(file) if file.ends_with("kinetic-tableau.db")));
 }
 
@@ -253,6 +256,12 @@ fn bad_values_are_named_with_what_would_do() {
         ("track = { date = \"D\" }", ["track has no 'seconds'", "ChangeTime"]),
         ("track = { date = \"D\", seconds = \"T\", resolution = \"day\" }", ["resolution", "does not go with"]),
         ("schedule = \"sometimes\"", ["schedule: 'sometimes'", "every 15m"]),
+        ("schedule = \"0 6 * * * in Zuerich\"", ["'Zuerich' is no time zone", "Europe/Zurich"]),
+        ("schedule = [\"every 5m\", \"often\"]", ["schedule: 'often'", "every 15m"]),
+        ("reconcile = \"after process X\"", ["reconcile: a comparison", "reconcile_after = 1"]),
+        ("jitter = \"soon\"", ["jitter: 'soon'", "15m"]),
+        ("blackout = \"at night\"", ["blackout: 'at night'", "22:00-02:00"]),
+        ("blackout = [\"00:00-13:00\", \"13:00-24:00\"]", ["blackout: ", "leave none at all"]),
         ("schedule = \"61 * * * *\"", ["schedule: '61 * * * *'", "cron"]),
         ("types = { Amount = \"money\" }", ["types Amount: 'money'", "decimal(precision,scale)"]),
         ("page_size = 0", ["page_size", "5000"]),
@@ -271,6 +280,9 @@ fn bad_values_are_named_with_what_would_do() {
     after("kind = \"basic\"", "kind = \"bsic\"", &["[kinetic.auth] kind: 'bsic'", "token_resource"]);
     after("kind = \"pat\"", "kind = \"token\"", &["[tableau.auth] kind: 'token'", "\"pat\""]);
     after("company = \"", "concurrency = 17\ncompany = \"", &["[kinetic] concurrency", "1 to 16"]);
+    after("company = \"", "most_runs = 0\ncompany = \"", &["[kinetic] most_runs", "1 to 1000"]);
+    after("[tableau]", "[worker]\nat_once = 0\n[tableau]", &["[worker] at_once", "1 to 64"]);
+    after("[tableau]", "[worker]\ngrace = \"long\"\n[tableau]", &["[worker] grace: 'long'", "15m"]);
     after("[tableau]", "[state]\nstore = \"redis:x\"\n[tableau]", &["[state] store", "sqlite:FILE"]);
 }
 

@@ -1,0 +1,148 @@
+//! The program as a worker: schedules, what operators ask for, batch processes, and the end.
+
+use std::time::Duration;
+
+use simulators::kinetic::Value;
+use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdout};
+use tokio::time::timeout;
+
+use super::cli::{World, json, succeeded};
+
+/// Longer than anything here takes.
+const LONG: Duration = Duration::from_secs(60);
+
+struct Working {
+    process: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Working {
+    async fn start(world: &World) -> Self {
+        let mut process = world.command(&["run"]).await.spawn().unwrap();
+        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        Self { process, lines }
+    }
+
+    /// Waits until it says so. Answers the line.
+    async fn says(&mut self, words: &str) -> String {
+        let said = async {
+            while let Some(line) = self.lines.next_line().await.unwrap() {
+                if line.contains(words) {
+                    return line;
+                }
+            }
+            panic!("it ended without saying {words:?}");
+        };
+        timeout(LONG, said).await.unwrap_or_else(|_| panic!("it never said {words:?}"))
+    }
+
+    #[cfg(unix)]
+    fn signal(&self, name: &str) {
+        let id = self.process.id().unwrap().to_string();
+        let sent = std::process::Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap();
+        assert!(sent.success());
+    }
+}
+
+fn scheduled(schedule: &str) -> impl FnOnce(String) -> String {
+    move |text| format!("{text}schedule = {schedule}\n")
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_follows_its_schedule_its_operators_and_the_ends_of_processes() {
+    let world = World::start(120).await;
+    world.configure(scheduled("[\"every 1h\", \"after process Post AP Invoices\"]"));
+    let mut worker = Working::start(&world).await;
+    worker.says(": full load, ").await;
+    world.is_equal().await;
+
+    // Asked for by another process.
+    world.kinetic.random_changes("APInvoices", 9, 1);
+    let asked = world.run(&["trigger", "ap_invoices"]).await;
+    succeeded(&asked);
+    assert_eq!(String::from_utf8(asked.stdout).unwrap(), "ap_invoices: asked for\n");
+    worker.says(": delta, ").await;
+    world.is_equal().await;
+
+    // Paused: what is asked for waits.
+    succeeded(&world.run(&["pause", "ap_invoices", "--reason", "month end"]).await);
+    let status = json(&world.run(&["status", "--json"]).await);
+    assert_eq!(status["datasets"][0]["paused"]["reason"], "month end");
+    assert_eq!(status["workers"][0]["datasets"], 1);
+    let text = String::from_utf8(world.run(&["status"]).await.stdout).unwrap();
+    assert!(text.contains("paused until `resume`") && text.contains("month end") && text.contains("worker "), "{text}");
+    world.kinetic.random_changes("APInvoices", 9, 2);
+    let asked = world.run(&["trigger", "ap_invoices", "--reconcile"]).await;
+    assert!(String::from_utf8(asked.stdout).unwrap().contains("it is paused"));
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    let status = json(&world.run(&["status", "--json"]).await);
+    assert_eq!(status["datasets"][0]["request"]["run"], "reconcile", "it is still open");
+    succeeded(&world.run(&["resume", "ap_invoices"]).await);
+    worker.says("compared").await;
+
+    // A batch process ends.
+    world.kinetic.random_changes("APInvoices", 9, 3);
+    let at = world.kinetic.database().now();
+    let task = [
+        ("SysTaskNum", Value::Int(7)),
+        ("TaskDescription", "Post AP Invoices".into()),
+        ("TaskStatus", "Complete".into()),
+        ("StartedOn", Value::Moment(at)),
+        ("EndedOn", Value::Moment(at)),
+    ];
+    world.kinetic.database().write("SysTasks", task);
+    worker.says("1 batch processes have ended").await;
+    worker.says(": delta, ").await;
+    world.is_equal().await;
+
+    worker.signal("TERM");
+    worker.says("what has landed stands").await;
+    let ended = timeout(LONG, worker.process.wait()).await.unwrap().unwrap();
+    assert_eq!(ended.code(), Some(130));
+    let status = json(&world.run(&["status", "--json"]).await);
+    assert_eq!(status["workers"], serde_json::json!([]), "it has said that it leaves");
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_is_stopped_ends_what_it_runs_and_gives_up_when_asked_again() {
+    for twice in [false, true] {
+        let world = World::start(2_000).await;
+        world.configure(scheduled("\"every 1h\""));
+        let mut worker = Working::start(&world).await;
+        worker.says(" begins").await;
+        worker.signal("TERM");
+        worker.says("interrupted").await;
+        if twice {
+            worker.signal("INT");
+        } else {
+            worker.says("full load").await;
+        }
+        let ended = timeout(LONG, worker.process.wait()).await.unwrap().unwrap();
+        assert_eq!(ended.code(), Some(130));
+        // At once: no lease is left behind.
+        succeeded(&world.run(&["sync"]).await);
+        world.is_equal().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_asked_for_is_told_with_what_to_do() {
+    let world = World::start(1).await;
+    let text = |output: &std::process::Output| String::from_utf8_lossy(&output.stderr).into_owned();
+    let unknown = world.run(&["pause", "ap_invoice"]).await;
+    assert!(text(&unknown).contains("the nearest name there is 'ap_invoices'"), "{}", text(&unknown));
+    let long = world.run(&["pause", "ap_invoices", "--for", "a while"]).await;
+    assert!(text(&long).contains("--for: 'a while' is no length of time"), "{}", text(&long));
+    let nobody = world.run(&["trigger", "ap_invoices"]).await;
+    succeeded(&nobody);
+    assert!(String::from_utf8(nobody.stdout).unwrap().contains("no worker is running"));
+    world.configure(|text| text.replace("sqlite:state.db", "memory"));
+    let memory = world.run(&["resume", "ap_invoices"]).await;
+    assert!(text(&memory).contains("nobody else can see"), "{}", text(&memory));
+    let idle = world.run(&["run"]).await;
+    assert_eq!(idle.status.code(), Some(2));
+    assert!(text(&idle).contains("no dataset has a schedule"), "{}", text(&idle));
+}
