@@ -375,7 +375,7 @@ impl Cycle<'_> {
     }
 
     pub(super) fn report(&self, event: &ProgressEvent) {
-        self.parts.progress.report(&self.spec.id, event);
+        self.parts.report(&self.spec.id, event);
     }
 
     pub(super) fn error(&self, stage: Stage, cause: impl Into<super::Cause>) -> SyncError {

@@ -382,7 +382,7 @@ impl<'a> Work<'a> {
             let _ = self.parts.destination.discard(&staged).await;
             return Err(self.error(Stage::Load, Cause::Loss(message)));
         }
-        self.parts.progress.report(&self.spec.id, &ProgressEvent::Staged { rows: staged.rows, bytes: staged.bytes });
+        self.parts.report(&self.spec.id, &ProgressEvent::Staged { rows: staged.rows, bytes: staged.bytes });
         let (generation, rows_after) = match plan.kind {
             LoadKind::Full => (self.landed_generation + 1, counts.inserted),
             LoadKind::Delta => {
@@ -457,7 +457,7 @@ impl<'a> Work<'a> {
     }
 
     pub(super) fn report_read(&self, filling: &Filling<'a>) {
-        self.parts.progress.report(&self.spec.id, &ProgressEvent::Read { rows: filling.counts.read });
+        self.parts.report(&self.spec.id, &ProgressEvent::Read { rows: filling.counts.read });
     }
 
     pub(super) fn full_batch(&self, full: BatchFull) -> SyncError {

@@ -24,6 +24,7 @@ mod rejects;
 pub(crate) mod rows;
 mod sift;
 mod stop;
+pub(crate) mod telemetry;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,6 +64,18 @@ enum Goal {
     Replay,
 }
 
+#[cfg(any(feature = "tracing", feature = "metrics"))]
+impl Goal {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Changes => "changes",
+            Self::Anew => "full",
+            Self::Reconcile => "reconcile",
+            Self::Replay => "replay",
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Parts {
     source: Arc<dyn Source>,
@@ -77,6 +90,14 @@ struct Parts {
     delta_rows: u64,
     stop: Stop,
     remedies: Remedies,
+}
+
+impl Parts {
+    /// Tells of a step.
+    fn report(&self, dataset: &crate::DatasetId, event: &ProgressEvent) {
+        telemetry::step(event);
+        self.progress.report(dataset, event);
+    }
 }
 
 impl Syncer {
@@ -148,6 +169,16 @@ impl Syncer {
     }
 
     async fn pursue(&self, dataset: &DatasetSpec, goal: Goal) -> Result<RunSummary, SyncError> {
+        let began = self.parts.clock.now();
+        let work = async {
+            let ended = self.work(dataset, goal).await;
+            telemetry::ended(&dataset.id, goal, began, self.parts.clock.now(), &ended);
+            ended
+        };
+        telemetry::within(&dataset.id, &self.parts.owner, goal, work).await
+    }
+
+    async fn work(&self, dataset: &DatasetSpec, goal: Goal) -> Result<RunSummary, SyncError> {
         let stopped = || SyncError::new(&dataset.id, None, Stage::Lease, Cause::Stopped);
         if self.parts.stop.is_stopped() {
             return Err(stopped());
@@ -168,7 +199,7 @@ impl Syncer {
         };
         // A lease that cannot be given back lapses by itself.
         let _ = self.parts.state.release(&lease).await;
-        self.parts.progress.report(&dataset.id, &ProgressEvent::Ended);
+        self.parts.report(&dataset.id, &ProgressEvent::Ended);
         result
     }
 

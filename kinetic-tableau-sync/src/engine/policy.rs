@@ -38,6 +38,15 @@ const CIRCUIT: u32 = 10;
 const OPEN: Duration = Duration::from_hours(6);
 
 impl Disposition {
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Retry { .. } => "retry",
+            Self::Reconcile { .. } => "reconcile",
+            Self::Operator => "operator",
+        }
+    }
+
     /// When to try again after so many failures in a row, this one included: less and less often up to half an hour, and every six
     /// hours from the tenth on (the circuit is open). None where a person must act: then the schedule decides.
     #[must_use]

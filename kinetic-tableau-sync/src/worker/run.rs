@@ -118,6 +118,9 @@ impl<'a> Work<'a> {
         for (nth, job) in self.worker.jobs.iter().enumerate() {
             let known = known.get(&job.spec.id).unwrap_or(&nothing.0);
             let control = self.controls.get(&job.spec.id).unwrap_or(&nothing.1);
+            if let Some(run) = &known.last_success {
+                crate::engine::telemetry::landed(&job.spec.id, run);
+            }
             if let Some(due) = job.due(known, control, now) {
                 self.due.insert((due.at, nth));
             }

@@ -5,4 +5,6 @@ mod cycle;
 mod faulty;
 mod mapping;
 mod reconcile;
+#[cfg(all(feature = "tracing", feature = "metrics"))]
+mod telemetry;
 mod world;
