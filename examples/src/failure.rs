@@ -34,6 +34,8 @@ pub(crate) struct Failure {
     next: Option<String>,
     causes: Vec<String>,
     exit: Exit,
+    /// Credentials were refused: the same ones are not offered again and again, since that locks accounts.
+    refused: bool,
 }
 
 /// What a command answers.
@@ -42,7 +44,7 @@ pub(crate) type Outcome<T> = Result<T, Failure>;
 impl Failure {
     /// Something failed at run time.
     pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), next: None, causes: Vec::new(), exit: Exit::Failed }
+        Self { message: message.into(), next: None, causes: Vec::new(), exit: Exit::Failed, refused: false }
     }
 
     /// The command line or the configuration cannot work.
@@ -84,6 +86,11 @@ impl Failure {
     pub(crate) fn into_interrupted(mut self) -> Self {
         self.exit = Exit::Interrupted;
         self
+    }
+
+    /// Whether trying again could help.
+    pub(crate) fn may_pass(&self) -> bool {
+        self.exit != Exit::Usage && !self.refused
     }
 
     pub(crate) fn exit(&self) -> Exit {
@@ -170,7 +177,8 @@ impl From<epicor_kinetic::Error> for Failure {
                 ..Self::of(&error, Some("check `company`, the filters and the rights of the user"))
             };
         }
-        Self { message, ..Self::of(&error, error.hint()) }
+        let refused = error.kind() == epicor_kinetic::ErrorKind::Auth;
+        Self { message, refused, ..Self::of(&error, error.hint()) }
     }
 }
 
@@ -178,6 +186,7 @@ impl From<tableau_rest::Error> for Failure {
     fn from(error: tableau_rest::Error) -> Self {
         Self {
             message: client_message(error.operation(), error.message(), error.attempts()),
+            refused: error.kind() == tableau_rest::ErrorKind::Auth,
             ..Self::of(&error, error.hint())
         }
     }

@@ -141,5 +141,11 @@ async fn whatever_is_altered_in_the_trail_is_found_at_its_place() {
         let found = SqliteStore::open(&path).unwrap().verify().await.unwrap();
         assert_eq!(found.first_broken.map(|(at, _)| at), broken, "{change}");
         assert_ne!((found.head == head, broken), (true, None), "{change}");
+        // Nothing goes from a broken trail: what is left would pass for whole.
+        let store = SqliteStore::open(&path).unwrap();
+        let pruned = store.prune(chrono::Utc::now() + chrono::Duration::hours(1)).await;
+        assert_eq!(pruned.is_err(), broken.is_some(), "{change}: {pruned:?}");
+        let left = store.verify().await.unwrap();
+        assert_eq!(left.first_broken.is_some(), broken.is_some(), "{change}");
     }
 }

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use super::cli::{World, json, succeeded};
 
 /// Longer than anything here takes.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(1);
 
 struct Working {
     process: Child,
@@ -126,6 +126,20 @@ async fn a_worker_that_is_stopped_ends_what_it_runs_and_gives_up_when_asked_agai
         succeeded(&world.run(&["sync"]).await);
         world.is_equal().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_sign_in_is_tried_once() {
+    let world = World::start(1).await;
+    world.configure(scheduled("\"every 1h\""));
+    let mut command = world.command(&["run"]).await;
+    command.env("KT_PAT", "wrong");
+    let output = timeout(LONG, command.output()).await.unwrap().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("Tableau at") && text.contains("next: "), "{text}");
+    let signed_in = world.tableau.faults().requests().iter().filter(|request| request.contains("signin")).count();
+    assert_eq!(signed_in, 1, "accounts are locked by more");
 }
 
 #[tokio::test(flavor = "multi_thread")]

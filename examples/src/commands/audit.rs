@@ -1,6 +1,6 @@
 //! `audit`: what became of each record, and whether the trail is whole.
 
-use kinetic_tableau_sync::export::{CSV_HEADER, csv_line, open_lineage};
+use kinetic_tableau_sync::export::{CSV_HEADER, OpenLineage, csv_line};
 use kinetic_tableau_sync::{Action, AuditFilter, AuditRecord};
 
 use crate::args;
@@ -53,8 +53,13 @@ pub(super) async fn run(config: &Config, options: &args::Audit) -> Outcome<Exit>
         limit: (options.limit > 0 && options.export.is_none()).then_some(options.limit),
     };
     if options.export == Some(args::Export::Openlineage) {
-        for entry in trail.events(&filter).await? {
-            if let Some(event) = open_lineage(&entry) {
+        // From the beginning: what a run reads and where it lands is told by its begin.
+        let all = AuditFilter { since: None, until: None, ..filter.clone() };
+        let mut lineage = OpenLineage::new();
+        for entry in trail.events(&all).await? {
+            let wanted =
+                filter.since.is_none_or(|since| entry.at >= since) && filter.until.is_none_or(|until| entry.at < until);
+            if let Some(event) = lineage.event(&entry).filter(|_| wanted) {
                 say(event);
             }
         }

@@ -52,8 +52,8 @@ async fn connected(config: &Config, stop: &Stop, abandon: &Stop, verbose: bool) 
     let session = loop {
         match Session::open(config, Arc::new(Reporter::new(false)), abandon).await {
             Ok(session) => break session,
-            // A configuration does not mend itself.
-            Err(failure) if failure.exit() == Exit::Usage => return Err(failure),
+            // A configuration does not mend itself, and neither does a password.
+            Err(failure) if !failure.may_pass() => return Err(failure),
             Err(failure) => {
                 let wait = backoff(RECONNECT, failures);
                 failures += 1;

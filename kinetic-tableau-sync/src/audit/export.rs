@@ -1,10 +1,12 @@
 //! The trail in the forms of other tools: CSV for spreadsheets, `OpenLineage` run events for lineage services.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
 use super::{AuditEntry, AuditEvent, AuditRecord};
+use crate::model::{DatasetId, Target};
 
 /// Who makes the events.
 const PRODUCER: &str = "https://github.com/kinetic-tableau/kinetic-tableau";
@@ -55,67 +57,95 @@ pub fn csv_line(record: &AuditRecord) -> String {
     line
 }
 
-/// An event of a run as an `OpenLineage` run event (specification 2-0-2): `START`, `COMPLETE` or `FAIL`. None for events that are not
-/// the begin or the end of a run.
+/// Turns events of runs into `OpenLineage` run events (specification 2-0-2), oldest first.
 ///
-/// The job is the dataset in the namespace of the company, its input the dataset's object in Kinetic, its output the datasource in
-/// Tableau.
-#[must_use]
-pub fn open_lineage(entry: &AuditEntry) -> Option<Value> {
-    let facet = |schema: &str, more: Value| {
-        let mut facet = json!({
-            "_producer": PRODUCER,
-            "_schemaURL": format!("https://openlineage.io/spec/facets/{schema}.json"),
-        });
-        if let (Some(facet), Value::Object(more)) = (facet.as_object_mut(), more) {
-            facet.extend(more);
+/// The job is the dataset, its input the dataset in the namespace of its company in Kinetic, its output the datasource in Tableau, under
+/// the same names in all events. They are told by the begin of a run: so hand in the trail from its beginning, and use what comes of the part
+/// that is wanted.
+#[derive(Clone, Debug, Default)]
+pub struct OpenLineage {
+    /// By dataset its company, and where it lands.
+    known: HashMap<DatasetId, (String, Target)>,
+}
+
+impl OpenLineage {
+    /// One that knows of nothing yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// An event as `START`, `COMPLETE` or `FAIL`; none for events that are not the begin or the end of a run.
+    pub fn event(&mut self, entry: &AuditEntry) -> Option<Value> {
+        if let AuditEvent::Started { company, target, .. } = &entry.event {
+            self.known.insert(entry.dataset.clone(), (company.clone(), target.clone()));
         }
-        facet
-    };
-    let dataset = entry.dataset.as_str();
-    let (kind, run, input, output) = match &entry.event {
-        AuditEvent::Started { company, target, .. } => {
-            let input = json!({"namespace": format!("kinetic://{company}"), "name": dataset});
-            let name = format!("{}/{}", target.project, target.datasource);
-            ("START", json!({}), Some(input), Some(json!({"namespace": "tableau", "name": name})))
-        }
-        AuditEvent::Landed { counts, landed_rows, .. } => {
-            let read = facet("1-0-0/InputStatisticsInputDatasetFacet", json!({"rowCount": counts.read}));
-            let wrote = facet(
-                "1-0-2/OutputStatisticsOutputDatasetFacet",
-                json!({"rowCount": counts.inserted + counts.updated}),
-            );
-            let input = json!({"namespace": "kinetic", "name": dataset, "inputFacets": {"inputStatistics": read}});
-            let output = json!({"namespace": "tableau", "name": dataset, "outputFacets": {"outputStatistics": wrote}});
-            let run = json!({"landed": {
-                "_producer": PRODUCER,
-                "_schemaURL": format!("{PRODUCER}#landed"),
-                "rows": landed_rows,
-                "deleted": counts.deleted,
-            }});
-            ("COMPLETE", run, Some(input), Some(output))
-        }
-        AuditEvent::Idle { counts, .. } => {
-            let read = facet("1-0-0/InputStatisticsInputDatasetFacet", json!({"rowCount": counts.read}));
-            let input = json!({"namespace": "kinetic", "name": dataset, "inputFacets": {"inputStatistics": read}});
-            ("COMPLETE", json!({}), Some(input), None)
-        }
-        AuditEvent::Failed { stage, message } => {
-            let error = json!({"message": format!("{stage}: {message}"), "programmingLanguage": "Rust"});
-            ("FAIL", json!({"errorMessage": facet("1-0-1/ErrorMessageRunFacet", error)}), None, None)
-        }
-        AuditEvent::Reconciled { .. } | AuditEvent::Refreshed { .. } => return None,
-    };
-    Some(json!({
-        "eventType": kind,
-        "eventTime": entry.at.to_rfc3339(),
-        "run": {"runId": entry.run.as_str(), "facets": run},
-        "job": {"namespace": "kinetic-tableau-sync", "name": dataset},
-        "inputs": input.into_iter().collect::<Vec<_>>(),
-        "outputs": output.into_iter().collect::<Vec<_>>(),
-        "producer": PRODUCER,
-        "schemaURL": "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunEvent",
-    }))
+        let name = entry.dataset.as_str();
+        let known = self.known.get(&entry.dataset);
+        let input = known.map(|(company, _)| json!({"namespace": format!("kinetic://{company}"), "name": name}));
+        let output = known.map(
+            |(_, target)| json!({"namespace": "tableau", "name": format!("{}/{}", target.project, target.datasource)}),
+        );
+        let (kind, run, input, output) = match &entry.event {
+            AuditEvent::Started { .. } => ("START", json!({}), input, output),
+            AuditEvent::Landed { counts, landed_rows, .. } => {
+                let read = facet("1-0-0/InputStatisticsInputDatasetFacet", json!({"rowCount": counts.read}));
+                let wrote = facet(
+                    "1-0-2/OutputStatisticsOutputDatasetFacet",
+                    json!({"rowCount": counts.inserted + counts.updated}),
+                );
+                let run = json!({"landed": {
+                    "_producer": PRODUCER,
+                    "_schemaURL": format!("{PRODUCER}#landed"),
+                    "rows": landed_rows,
+                    "deleted": counts.deleted,
+                }});
+                let input = input.map(|input| with(input, "inputFacets", json!({"inputStatistics": read})));
+                let output = output.map(|output| with(output, "outputFacets", json!({"outputStatistics": wrote})));
+                ("COMPLETE", run, input, output)
+            }
+            AuditEvent::Idle { counts, .. } => {
+                let read = facet("1-0-0/InputStatisticsInputDatasetFacet", json!({"rowCount": counts.read}));
+                let input = input.map(|input| with(input, "inputFacets", json!({"inputStatistics": read})));
+                // Nothing was written.
+                ("COMPLETE", json!({}), input, None)
+            }
+            AuditEvent::Failed { stage, message } => {
+                let error = json!({"message": format!("{stage}: {message}"), "programmingLanguage": "Rust"});
+                ("FAIL", json!({"errorMessage": facet("1-0-1/ErrorMessageRunFacet", error)}), input, output)
+            }
+            AuditEvent::Reconciled { .. } | AuditEvent::Refreshed { .. } => return None,
+        };
+        Some(json!({
+            "eventType": kind,
+            "eventTime": entry.at.to_rfc3339(),
+            "run": {"runId": entry.run.as_str(), "facets": run},
+            "job": {"namespace": "kinetic-tableau-sync", "name": name},
+            "inputs": input.into_iter().collect::<Vec<_>>(),
+            "outputs": output.into_iter().collect::<Vec<_>>(),
+            "producer": PRODUCER,
+            "schemaURL": "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunEvent",
+        }))
+    }
+}
+
+fn facet(schema: &str, more: Value) -> Value {
+    let facet = json!({
+        "_producer": PRODUCER,
+        "_schemaURL": format!("https://openlineage.io/spec/facets/{schema}.json"),
+    });
+    match more {
+        Value::Object(more) => more.into_iter().fold(facet, |facet, (name, value)| with(facet, &name, value)),
+        _ => facet,
+    }
+}
+
+/// An object with one more member.
+fn with(mut object: Value, name: &str, value: Value) -> Value {
+    if let Some(members) = object.as_object_mut() {
+        members.insert(name.to_owned(), value);
+    }
+    object
 }
 
 #[cfg(test)]
@@ -172,14 +202,25 @@ mod tests {
         };
         let idle =
             entry(AuditEvent::Idle { counts: Counts { read: 5, unchanged: 5, ..Counts::default() }, through: None });
-        let event = open_lineage(&idle).unwrap();
+        let mut lineage = OpenLineage::new();
+        let target = Target { project: "Finance".to_owned(), datasource: "AP".to_owned() };
+        let started =
+            AuditEvent::Started { kind: crate::LoadKind::Delta, company: "E1".to_owned(), after: None, target };
+        let begun = lineage.event(&entry(started)).unwrap();
+        assert_eq!(begun["eventType"], "START");
+        assert_eq!(begun["outputs"][0], json!({"namespace": "tableau", "name": "Finance/AP"}));
+        let event = lineage.event(&idle).unwrap();
+        for part in ["namespace", "name"] {
+            assert_eq!(event["inputs"][0][part], begun["inputs"][0][part], "one dataset has one name");
+        }
+        assert_eq!(begun["inputs"][0]["namespace"], "kinetic://E1");
         assert_eq!((&event["eventType"], &event["run"]["runId"]), (&json!("COMPLETE"), &json!(idle.run.as_str())));
         assert_eq!(event["inputs"][0]["inputFacets"]["inputStatistics"]["rowCount"], 5);
         let failed = entry(AuditEvent::Failed { stage: "read".to_owned(), message: "gone".to_owned() });
-        let event = open_lineage(&failed).unwrap();
+        let event = lineage.event(&failed).unwrap();
         assert_eq!(event["eventType"], "FAIL");
         assert_eq!(event["run"]["facets"]["errorMessage"]["message"], "read: gone");
         let found = entry(AuditEvent::Reconciled { findings: crate::Findings::default() });
-        assert_eq!(open_lineage(&found), None);
+        assert_eq!(lineage.event(&found), None);
     }
 }

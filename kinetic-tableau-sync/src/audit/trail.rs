@@ -68,9 +68,12 @@ impl Entry {
 }
 
 /// How many of the oldest entries can go: those from before a moment, but no part of a run that went on after it, and never the last.
+///
+/// Nothing goes from a broken trail: what is left would pass for whole.
 #[derive(Debug)]
 pub(crate) struct Cut {
     before: DateTime<Utc>,
+    verifier: Verifier,
     /// The first and the last entry of each run.
     spans: HashMap<RunId, (u64, u64)>,
     /// The first entry that is too young to go.
@@ -79,12 +82,14 @@ pub(crate) struct Cut {
 }
 
 impl Cut {
-    pub(crate) fn new(before: DateTime<Utc>) -> Self {
-        Self { before, spans: HashMap::new(), keep_from: None, last: 0 }
+    /// `anchor` is where the trail begins.
+    pub(crate) fn new(before: DateTime<Utc>, anchor: &Anchor) -> Self {
+        Self { before, verifier: Verifier::behind(anchor), spans: HashMap::new(), keep_from: None, last: 0 }
     }
 
     /// Looks at the next entry. One that cannot be read stays, and so does what follows.
     pub(crate) fn look(&mut self, entry: &Entry) {
+        self.verifier.look(entry);
         self.last = entry.sequence;
         let stamp = entry.stamp();
         if stamp.as_ref().is_none_or(|(at, _)| *at >= self.before) {
@@ -96,7 +101,15 @@ impl Cut {
     }
 
     /// The last entry that can go.
-    pub(crate) fn through(&self) -> Option<u64> {
+    ///
+    /// # Errors
+    /// When the trail is broken.
+    pub(crate) fn through(&self) -> Result<Option<u64>, AuditError> {
+        if let Some((entry, why)) = &self.verifier.found.first_broken {
+            return Err(AuditError::new(format!(
+                "it was altered, so that nothing is removed from it: entry {entry}: {why}"
+            )));
+        }
         let mut from = self.keep_from.unwrap_or(self.last);
         // A run that is kept in part is kept as a whole, which may cut another one in two.
         while let Some(first) =
@@ -104,7 +117,7 @@ impl Cut {
         {
             from = first;
         }
-        from.checked_sub(1).filter(|through| *through > 0)
+        Ok(from.checked_sub(1).filter(|through| *through > 0))
     }
 }
 

@@ -407,9 +407,9 @@ impl AuditStore for MemoryStore {
 
     async fn prune(&self, before: DateTime<Utc>) -> Result<u64, AuditError> {
         let mut inner = self.inner();
-        let mut cut = Cut::new(before);
+        let mut cut = Cut::new(before, &inner.anchor);
         inner.trail.iter().for_each(|entry| cut.look(entry));
-        let Some(through) = cut.through() else { return Ok(0) };
+        let Some(through) = cut.through()? else { return Ok(0) };
         let count = inner.trail.iter().take_while(|entry| entry.sequence <= through).count();
         let removed: Vec<Entry> = inner.trail.drain(..count).collect();
         if let Some(last) = removed.last() {

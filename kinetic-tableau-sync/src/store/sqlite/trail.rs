@@ -159,7 +159,7 @@ impl AuditStore for SqliteStore {
     async fn prune(&self, before: DateTime<Utc>) -> Result<u64, AuditError> {
         let removed = self.blocking(move |_, connection| {
             let transaction = writing(connection)?;
-            let mut cut = Cut::new(before);
+            let mut cut = Cut::new(before, &anchor(&transaction)?);
             let scanned = scan(&transaction, &AuditFilter::default(), None, |entry| {
                 cut.look(&entry);
                 Ok(())
@@ -167,7 +167,11 @@ impl AuditStore for SqliteStore {
             if let Err(error) = scanned {
                 return Ok(Err(error));
             }
-            let Some(through) = cut.through() else { return Ok(Ok(0)) };
+            let through = match cut.through() {
+                Ok(Some(through)) => through,
+                Ok(None) => return Ok(Ok(0)),
+                Err(error) => return Ok(Err(error)),
+            };
             let through = signed(through)?;
             transaction
                 .execute(
