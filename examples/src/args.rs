@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
 /// Bring Epicor Kinetic ERP rows into Tableau: no row lost, none doubled, and proof of it.
@@ -101,8 +102,8 @@ pub(crate) struct Demo {
     /// Keep extracts, state and configuration in this directory.
     #[arg(long, value_name = "DIR")]
     pub(crate) keep: Option<PathBuf>,
-    /// How many AP invoices there are.
-    #[arg(long, value_name = "N", default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(1..=5_000_000))]
+    /// How many AP invoices there are, 20 to 5,000,000.
+    #[arg(long, value_name = "N", default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(20..=5_000_000))]
     pub(crate) rows: u64,
 }
 
@@ -152,12 +153,12 @@ pub(crate) struct Audit {
     /// Only this action.
     #[arg(long)]
     pub(crate) action: Option<Action>,
-    /// Only records from this moment on, such as `2026-11-24T08:00:00Z`.
-    #[arg(long, value_name = "TIME")]
-    pub(crate) since: Option<chrono::DateTime<chrono::Utc>>,
+    /// Only records from this moment on: `2026-11-24T08:00:00Z`, `2026-11-24` (UTC), or so long ago, `2h`.
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub(crate) since: Option<DateTime<Utc>>,
     /// Only records before this moment.
-    #[arg(long, value_name = "TIME")]
-    pub(crate) until: Option<chrono::DateTime<chrono::Utc>>,
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub(crate) until: Option<DateTime<Utc>>,
     /// At most so many records, the newest; 0 for all.
     #[arg(long, value_name = "N", default_value_t = 50)]
     pub(crate) limit: usize,
@@ -207,4 +208,33 @@ pub(crate) enum Engine {
     Install,
     /// Say where it is.
     Where,
+}
+
+/// Reads a moment, a date, or a length of time before now.
+fn moment(text: &str) -> Result<DateTime<Utc>, String> {
+    if let Ok(moment) = text.parse::<DateTime<Utc>>() {
+        return Ok(moment);
+    }
+    if let Ok(date) = text.parse::<NaiveDate>() {
+        return Ok(date.and_time(NaiveTime::MIN).and_utc());
+    }
+    let ago = kinetic_tableau_sync::parse_duration(text).ok().and_then(|ago| chrono::Duration::from_std(ago).ok());
+    ago.and_then(|ago| Utc::now().checked_sub_signed(ago))
+        .ok_or_else(|| "write it as 2026-11-24T08:00:00Z, 2026-11-24, or 2h for two hours ago".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_is_a_time_a_date_or_a_while_ago() {
+        assert_eq!(moment("2026-11-24T08:00:00+02:00").unwrap(), moment("2026-11-24T06:00:00Z").unwrap());
+        assert_eq!(moment("2026-11-24").unwrap(), moment("2026-11-24T00:00:00Z").unwrap());
+        let hour = Utc::now() - moment("1h").unwrap();
+        assert!((59..=61).contains(&hour.num_minutes()));
+        for text in ["yesterday", "", "2026-13-01", "5"] {
+            assert!(moment(text).unwrap_err().contains("2026-11-24"), "{text}");
+        }
+    }
 }

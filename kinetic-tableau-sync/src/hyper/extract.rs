@@ -151,9 +151,14 @@ impl ExtractWriter {
         let added = self.connection.count(doing, &format!("INSERT INTO {table} SELECT * FROM {stage}")).await?;
         self.connection.run(doing, "COMMIT").await?;
         if added != batch.rows() as u64 || replaced > added {
-            let message =
-                format!("{} rows were to be put into the extract, {added} were, replacing {replaced}", batch.rows());
-            return Err(HyperError::new(HyperErrorKind::Count, message));
+            let keys: Vec<&str> = self.schema.key_columns().map(|column| column.name.as_str()).collect();
+            let message = format!(
+                "{} rows took the place of {replaced} in the extract: ({}) does not tell rows apart",
+                batch.rows(),
+                keys.join(", ")
+            );
+            return Err(HyperError::new(HyperErrorKind::DuplicateKey, message)
+                .with_hint("name columns that identify a row in the dataset's `key`"));
         }
         self.rows += added - replaced;
         self.connection.run(doing, &format!("DROP TABLE {stage}")).await?;

@@ -100,9 +100,9 @@ impl Scene {
         let invoices = usize::try_from(invoices).map_err(|error| Failure::of(&error, None))?;
         let kinetic = KineticSim::builder().start().await.map_err(failed)?;
         kinetic.seed(Seed {
-            vendors: (invoices / 10).clamp(1, 20_000),
+            vendors: (invoices / 10).clamp(20, 20_000),
             ap_invoices: invoices,
-            purchase_orders: (invoices / 5 * 2).max(1),
+            purchase_orders: (invoices / 5 * 2).max(20),
             gl_accounts: 300,
             seed: SEED,
             ..Seed::default()

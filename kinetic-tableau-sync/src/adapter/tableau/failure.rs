@@ -25,7 +25,13 @@ pub(super) fn failed(error: Error) -> DestinationError {
         _ => DestinationErrorKind::Other,
     };
     let message = format!("Tableau: {}: {}", error.operation(), error.message());
-    let hint = error.hint().map(ToOwned::to_owned);
+    let hint = match kind {
+        // The client cannot know that the load is noted, and asked for again under the same request id.
+        DestinationErrorKind::Unknown => {
+            Some("run again: it finds out first whether the load has landed, and lands it once".to_owned())
+        }
+        _ => error.hint().map(ToOwned::to_owned),
+    };
     with(DestinationError::new(kind, message), hint, error)
 }
 

@@ -82,6 +82,19 @@ const STEPS: [&str; 5] = ["
 
 /// Brings a file to the newest form.
 pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<(), StateError> {
+    prepared(connection, path).map_err(|error| at(path, error))
+}
+
+/// Says which file it is where that is not said yet.
+fn at(path: &Path, error: StateError) -> StateError {
+    let name = path.display().to_string();
+    if error.to_string().contains(&name) {
+        return error;
+    }
+    StateError::new(error.kind(), format!("{name}: {error}")).with_cause(error)
+}
+
+fn prepared(connection: &mut Connection, path: &Path) -> Result<(), StateError> {
     connection.busy_timeout(super::BUSY).map_err(storage)?;
     // Of a new file only. Blocks of records have megabytes, and each page of theirs is handled by itself.
     connection.pragma_update(None, "page_size", 16_384).map_err(storage)?;
@@ -105,7 +118,7 @@ pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<(), St
 
 /// Checks that a file is ours and in a form that can be read.
 pub(super) fn check(connection: &Connection, path: &Path) -> Result<(), StateError> {
-    if ours(connection, path)? == STEPS.len() {
+    if ours(connection, path).map_err(|error| at(path, error))? == STEPS.len() {
         return Ok(());
     }
     let message = format!("the state file {} is of an older form", path.display());
