@@ -197,6 +197,9 @@ impl<'a> Work<'a> {
                 self.stage(listing, std::mem::take(&mut seen)).await?;
                 self.sift_and_count(filling, findings, &std::mem::take(&mut chunk), plan, cursor).await?;
                 self.report_read(filling);
+                if filling.older > 0 && self.parts.remedies.has(Remedy::RestoreCheck) {
+                    return Ok(Some(went_back(filling.older)));
+                }
                 if filling.journal.noted() > self.parts.delta_rows {
                     return Ok(Some(format!("more than {} rows changed; a full load follows", self.parts.delta_rows)));
                 }

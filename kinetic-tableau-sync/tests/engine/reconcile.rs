@@ -167,3 +167,24 @@ async fn a_snapshot_lands_only_differences_and_sees_deletes() {
     let idle = world.run().await.unwrap();
     assert_eq!((idle.counts.unchanged, idle.counts.read, idle.counts.deleted), (200, 200, 0));
 }
+
+#[tokio::test]
+async fn rows_that_went_back_are_noticed_as_well_where_whole_rows_are_compared() {
+    for track in [Track::Snapshot, Track::Revision { column: "SysRevID".to_owned(), overlap: 3 }] {
+        let mut world = World::new();
+        (world.spec.track, world.spec.compare_rows) = (track, true);
+        world.seed(50);
+        world.source.table.lock().unwrap().put(7, "newest", 1);
+        world.run().await.unwrap();
+        {
+            // Put back, and written to since, so that the head tells nothing.
+            let mut table = world.source.table.lock().unwrap();
+            let row = table.rows.get_mut(&7).unwrap();
+            (row.name, row.revision) = ("as it was".to_owned(), 7);
+            table.put(8, "since", 1);
+        }
+        let run = reconcile(&world).await.unwrap();
+        assert_eq!(run.kind, Some(LoadKind::Full), "{:?}", world.spec.track);
+        assert_eq!(world.landed(), world.truth());
+    }
+}
