@@ -31,10 +31,11 @@ pub struct Checkpoint {
     /// The last comparison with the source that ended well: when, and what it found.
     #[serde(default)]
     pub reconciled: Option<Reconciled>,
-    /// When the target was last known to be the whole of the source: by a full load or a comparison.
+    /// The moment as of which the target was last known to be the whole of the source: when the full load or the comparison began that
+    /// made it so. A comparison that left rows alone which seem to be gone does not.
     #[serde(default)]
     pub whole_at: Option<DateTime<Utc>>,
-    /// Cycles that ended well since then.
+    /// Cycles that ended well since the last full load or comparison.
     #[serde(default)]
     pub cycles: u32,
     /// How many revisions behind the checkpoint a row ever became visible. The overlap is at least twice as wide.

@@ -129,9 +129,10 @@ async fn reconcile(session: &Session, dataset: &Dataset, verbose: bool) -> Outco
     Ok(())
 }
 
-/// By its own schedule, counted from when the target was last known to be whole, or by the number of cycles since.
+/// By its own schedule, counted from the last full load or comparison, or by the number of cycles since.
 fn reconcile_is_due(dataset: &Dataset, known: &Checkpoint, now: DateTime<Utc>) -> bool {
-    let by_time = known.whole_at.is_none_or(|at| dataset.reconcile.next_after(at).is_some_and(|due| due <= now))
+    let last = known.whole_at.max(known.reconciled.as_ref().map(|last| last.at));
+    let by_time = last.is_none_or(|at| dataset.reconcile.next_after(at).is_some_and(|due| due <= now))
         && dataset.reconcile != Schedule::Manual;
     // The cycle of the full load itself is counted as well.
     by_time || dataset.reconcile_after.is_some_and(|after| known.cycles >= after)
@@ -193,6 +194,10 @@ mod tests {
         let weekly = dataset("reconcile = \"every 7d\"");
         assert!(reconcile_is_due(&weekly, &early, now) && !reconcile_is_due(&weekly, &late, now));
         assert!(reconcile_is_due(&weekly, &Checkpoint::default(), now), "it was never known to be whole");
+        let findings = serde_json::json!({"listed": 9, "missed": 0, "silent": 0, "gone": 8, "reappeared": 0, "deleted": 0, "refused": "8 of 9"});
+        let refused = serde_json::json!({"at": "2026-11-20T10:00:00Z", "findings": findings});
+        let refused = Checkpoint { reconciled: Some(serde_json::from_value(refused).unwrap()), ..early.clone() };
+        assert!(!reconcile_is_due(&weekly, &refused, now), "it was compared, and is not whole");
         let counted = dataset("reconcile_after = 3");
         assert!(
             reconcile_is_due(&counted, &late, now)

@@ -286,9 +286,10 @@ impl Cycle<'_> {
     async fn reconciled(&mut self) -> Result<(), SyncError> {
         let Some(findings) = self.findings.clone() else { return Ok(()) };
         self.audit(AuditEvent::Reconciled { findings: findings.clone() }).await?;
-        let at = self.parts.clock.now();
-        self.checkpoint.reconciled = Some(Reconciled { at, findings });
-        self.checkpoint.whole_at = Some(at);
+        if findings.refused.is_none() {
+            self.checkpoint.whole_at = Some(self.started);
+        }
+        self.checkpoint.reconciled = Some(Reconciled { at: self.parts.clock.now(), findings });
         self.checkpoint.cycles = 0;
         Ok(())
     }

@@ -117,7 +117,8 @@ impl Cycle<'_> {
         }
         self.checkpoint.cursor = intent.through;
         if intent.kind == LoadKind::Full {
-            self.checkpoint.whole_at = Some(self.parts.clock.now());
+            // What has changed since it was read is not in it, however late it was delivered.
+            self.checkpoint.whole_at = Some(self.started.min(intent.at));
             self.checkpoint.cycles = 0;
         }
         self.checkpoint.generation = intent.generation;

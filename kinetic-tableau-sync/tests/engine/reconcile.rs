@@ -188,3 +188,27 @@ async fn rows_that_went_back_are_noticed_as_well_where_whole_rows_are_compared()
         assert_eq!(world.landed(), world.truth());
     }
 }
+
+#[tokio::test]
+async fn what_is_not_known_to_be_whole_is_not_called_so() {
+    let world = World::new();
+    world.seed(200);
+    // A full load that was read two days before it could be delivered.
+    *world.destination.refuse.lock().unwrap() = Some(DestinationErrorKind::Unavailable);
+    world.run().await.unwrap_err();
+    let read = world.checkpoint().await.intent.unwrap().at;
+    *world.destination.refuse.lock().unwrap() = None;
+    world.clock.advance(std::time::Duration::from_hours(48));
+    world.run().await.unwrap();
+    let whole_at = world.checkpoint().await.whole_at.unwrap();
+    assert!(whole_at <= read, "{whole_at} > {read}");
+
+    // A comparison that deletes nothing, since too much would go.
+    world.source.table.lock().unwrap().rows.retain(|num, _| *num > 50);
+    let findings = reconcile(&world).await.unwrap().findings.unwrap();
+    let known = world.checkpoint().await;
+    assert!(findings.refused.is_some() && known.reconciled.is_some());
+    assert_eq!((known.whole_at, known.cycles), (Some(whole_at), 1));
+    world.syncer().build().run_full(&world.spec).await.unwrap();
+    assert!(world.checkpoint().await.whole_at.unwrap() > whole_at);
+}
