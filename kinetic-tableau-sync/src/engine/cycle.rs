@@ -1,5 +1,6 @@
 //! The order of steps of one run, and the state it carries from one to the next.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -89,6 +90,7 @@ impl Cycle<'_> {
         discarded.map_err(|error| self.error(Stage::State, error))?;
 
         let mut plan = self.plan().await?;
+        let mut rejected_so_far = HashSet::new();
         loop {
             self.kind = Some(plan.kind);
             self.report(&ProgressEvent::Started { kind: plan.kind });
@@ -116,6 +118,7 @@ impl Cycle<'_> {
                 landed_rows: self.checkpoint.landed.as_ref().map_or(0, |landed| landed.rows),
                 must_keep: self.must_keep(&plan.spec),
                 already: self.counts,
+                rejected: &rejected_so_far,
             };
             let (filled, findings) = match plan.kind {
                 LoadKind::Full => (work.full(plan.head.clone()).await?, None),
@@ -126,8 +129,9 @@ impl Cycle<'_> {
             };
             self.findings = findings;
             match filled {
-                Filled::Sealed { intent, load, more } => {
+                Filled::Sealed { intent, load, more, rejected } => {
                     self.counts = self.counts.and(intent.counts);
+                    rejected_so_far = rejected;
                     self.deliver(*intent, Some(load)).await?;
                     if more {
                         // Landed and remembered: what follows is a load of its own.

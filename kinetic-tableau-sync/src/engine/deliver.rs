@@ -112,9 +112,8 @@ impl Cycle<'_> {
         if intent.kind == LoadKind::Full {
             let forgotten = self.parts.rejects.forget_others(self.lease, &intent.run).await;
             forgotten.map_err(|error| self.error(Stage::State, error))?;
-        } else {
-            self.settle(&intent.settled).await?;
         }
+        self.settle(&intent.settled).await?;
         self.checkpoint.cursor = intent.through;
         if intent.kind == LoadKind::Full {
             // What has changed since it was read is not in it, however late it was delivered.

@@ -1,6 +1,6 @@
 //! Fills a load from the source: everything, or what changed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::journal::Journal;
@@ -46,6 +46,8 @@ pub(super) struct Work<'a> {
     pub(super) must_keep: u64,
     /// What earlier loads of the same run came to, where the changes are split.
     pub(super) already: Counts,
+    /// The rows that they have rejected.
+    pub(super) rejected: &'a HashSet<u128>,
 }
 
 /// How filling ended.
@@ -59,6 +61,8 @@ pub(super) enum Filled {
         load: LoadPlan,
         /// Whether there are more changes behind it, for another load.
         more: bool,
+        /// The rows that the run has rejected so far.
+        rejected: HashSet<u128>,
     },
     /// There is nothing to land.
     Nothing {
@@ -98,7 +102,7 @@ pub(super) struct Filling<'a> {
     pub(super) behind: Option<i64>,
     /// Rows that contradict what has landed, as after a restore of the database.
     pub(super) older: u64,
-    /// What earlier runs have rejected.
+    /// What is rejected, by earlier runs or by this one.
     pub(super) open: OpenRejects,
 }
 
@@ -407,7 +411,7 @@ impl<'a> Work<'a> {
             at: self.parts.clock.now(),
             receipt: None,
         };
-        Ok(Filled::Sealed { intent: Box::new(intent), load: plan, more })
+        Ok(Filled::Sealed { intent: Box::new(intent), load: plan, more, rejected: filling.open.into_here() })
     }
 
     pub(super) fn load_plan(&self, kind: LoadKind) -> LoadPlan {
@@ -430,7 +434,7 @@ impl<'a> Work<'a> {
             counts: Counts::default(),
             behind: None,
             older: 0,
-            open: OpenRejects::default(),
+            open: OpenRejects::continuing(self.rejected),
         }
     }
 
