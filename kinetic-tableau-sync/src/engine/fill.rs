@@ -7,7 +7,7 @@ use super::journal::Journal;
 use super::reading::{Reader, What};
 use super::rejects::OpenRejects;
 use super::rows::RowHasher;
-use super::sift::{Chunk, Fate, fingerprint};
+use super::sift::{Chunk, Fate, fingerprint, known};
 use super::{Cause, Parts, ProgressEvent, Stage, SyncError};
 use crate::audit::Action;
 use crate::batch::{Batch, BatchFull};
@@ -173,13 +173,16 @@ impl<'a> Work<'a> {
         let plan = self.load_plan(LoadKind::Delta);
         let mut filling = self.begin(&plan, self.landed_generation);
         filling.open = self.open_rejects().await?;
-        filling.behind = match self.spec.track {
-            Track::Revision { .. } => after.as_ref().and_then(|after| after.as_str().parse().ok()),
-            _ => None,
-        };
         let window = Window { after: after.clone(), overlap: true, through: through.clone() };
         let filled = match self.replay_rejects(&mut filling, &plan).await {
-            Ok(()) => self.sift_window(&mut filling, window, Some(&plan), self.parts.delta_rows).await,
+            Ok(()) => {
+                // What was rejected did not come late, however old it is.
+                filling.behind = match self.spec.track {
+                    Track::Revision { .. } => after.as_ref().and_then(|after| after.as_str().parse().ok()),
+                    _ => None,
+                };
+                self.sift_window(&mut filling, window, Some(&plan), self.parts.delta_rows).await
+            }
             Err(error) => Err(error),
         };
         let (through, more) = match filled {
@@ -288,7 +291,10 @@ impl<'a> Work<'a> {
         let Filling { journal, counts, behind, older, .. } = filling;
         let (mut late, mut late_by) = (0, 0);
         let sifted = chunk.sift(&landed, &staged, counts, older, |batch, row, print, fate| {
-            if let Some(far) = behind.and_then(|behind| behind.checked_sub(print.version)).filter(|far| *far >= 0) {
+            // Another content of a version that has landed is no late commit: columns that are looked up elsewhere change like that.
+            let is_known = known(&landed, print.key).is_some_and(|seen| seen.version == print.version);
+            let far = behind.and_then(|behind| behind.checked_sub(print.version));
+            if let Some(far) = far.filter(|far| *far >= 0 && !is_known) {
                 late += 1;
                 late_by = late_by.max(far.unsigned_abs());
             }

@@ -80,8 +80,7 @@ impl Chunk {
                 counts.superseded += 1;
                 continue;
             }
-            let known = |seen: &HashMap<u128, Option<Seen>>| seen.get(&print.key).copied().flatten();
-            let fate = match (known(staged), known(landed)) {
+            let fate = match (known(staged, print.key), known(landed, print.key)) {
                 (Some(seen), _) if print.row != seen.row && print.version >= seen.version => {
                     // What was staged first is superseded; it was counted as landing then.
                     counts.superseded += 1;
@@ -96,7 +95,7 @@ impl Chunk {
                     Fate::Insert
                 }
                 (Some(seen), _) | (None, Some(seen)) => {
-                    let older = staged.get(&print.key).copied().flatten().is_none() && print.version < seen.version;
+                    let older = known(staged, print.key).is_none() && print.version < seen.version;
                     *older_rows += u64::from(older);
                     if print.row == seen.row {
                         counts.unchanged += 1;
@@ -112,6 +111,11 @@ impl Chunk {
         }
         Ok(())
     }
+}
+
+/// What is known of a key.
+pub(super) fn known(seen: &HashMap<u128, Option<Seen>>, key: u128) -> Option<Seen> {
+    seen.get(&key).copied().flatten()
 }
 
 /// The fingerprint of one row.

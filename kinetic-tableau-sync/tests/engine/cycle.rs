@@ -119,6 +119,27 @@ async fn a_late_commit_within_the_overlap_is_found() {
 }
 
 #[tokio::test]
+async fn another_content_of_the_same_version_is_no_late_commit() {
+    let world = World::new();
+    world.seed(20);
+    world.run().await.unwrap();
+    // A column that is looked up in another table; and a row that does come late.
+    world.source.table.lock().unwrap().rows.get_mut(&18).unwrap().name = "looked up".to_owned();
+    let run = world.run().await.unwrap();
+    assert_eq!((run.counts.updated, run.counts.late), (1, 0));
+    assert_eq!(world.checkpoint().await.late_by, 0, "the overlap does not widen with each of them");
+    {
+        let mut table = world.source.table.lock().unwrap();
+        table.next = 18;
+        table.put(1, "late", 1);
+        table.next = 20;
+    }
+    let run = world.run().await.unwrap();
+    assert_eq!((run.counts.late, run.counts.late_by), (1, 1));
+    assert_eq!(world.landed(), world.truth());
+}
+
+#[tokio::test]
 async fn too_many_changes_become_a_full_load() {
     let world = World::new();
     world.seed(40);

@@ -123,6 +123,7 @@ async fn rejected_rows_are_replayed_by_their_keys() {
     assert_eq!(world.landed(), mappable(&world));
     let left: Vec<String> = rejects(&world).await.into_iter().map(|reject| reject.key).collect();
     assert_eq!(left, [r#"["E1",4]"#], "what is gone is rejected no more");
+    assert_eq!((replayed.counts.late, world.checkpoint().await.late_by), (0, 0), "no transaction was late");
 }
 
 #[tokio::test]
