@@ -248,24 +248,6 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Reads again, by their keys, what earlier runs have rejected, where that is wanted. What is not found is gone.
-    async fn replay_rejects(&self, filling: &mut Filling<'a>, plan: &LoadPlan) -> Result<(), SyncError> {
-        if !self.replay {
-            return Ok(());
-        }
-        for some in filling.open.keys().chunks(KEYS) {
-            let (chunk, found) = self.fetch(filling, some.iter().map(|(_, text)| text.as_str())).await?;
-            for (hash, _) in some.iter().filter(|(hash, _)| !found.contains(hash)) {
-                filling.open.settle(*hash);
-            }
-            if !chunk.is_empty() {
-                self.sift_chunk(filling, &chunk, Some(plan), |_, _, _| {}).await?;
-            }
-            self.report_read(filling);
-        }
-        Ok(())
-    }
-
     pub(super) async fn sift_chunk(
         &self,
         filling: &mut Filling<'a>,

@@ -29,7 +29,7 @@ use crate::source::Window;
 use crate::store::{Fingerprint, Layer, Prints, Slice};
 
 /// How many rows that are surely there are asked for beside those that seem to be gone.
-const CONTROLS: usize = 3;
+pub(super) const CONTROLS: usize = 3;
 
 /// What a comparison is about to do.
 #[derive(Debug, Default)]

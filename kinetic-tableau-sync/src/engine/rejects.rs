@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use super::fill::{Filling, Work};
+use super::fill::{Filling, KEYS, Work};
+use super::reconcile::CONTROLS;
 use super::sift::fingerprint;
 use super::{Cause, Stage, SyncError};
 use crate::batch::Batch;
-use crate::store::Reject;
+use crate::destination::LoadPlan;
+use crate::store::{Layer, Reject, Slice};
 
 /// Rejected rows that are read from the store at once.
 const PAGE: usize = 1_000;
@@ -86,6 +88,56 @@ impl<'a> Work<'a> {
                 return Ok(open);
             }
         }
+    }
+
+    /// Reads again, by their keys, what earlier runs have rejected, where that is wanted.
+    pub(super) async fn replay_rejects(&self, filling: &mut Filling<'a>, plan: &LoadPlan) -> Result<(), SyncError> {
+        if !self.replay {
+            return Ok(());
+        }
+        let open = filling.open.keys();
+        let mut controls: Option<Vec<(u128, String)>> = None;
+        for some in open.chunks(KEYS) {
+            let mut missing: Vec<&(u128, String)> = some.iter().collect();
+            // What is not found is gone, but an answer that came out empty by mistake must not pass for that: it is asked for twice
+            // more, together with rows that are surely there.
+            for attempt in 0..3 {
+                if missing.is_empty() {
+                    break;
+                }
+                if attempt > 0 && controls.is_none() {
+                    controls = Some(self.controls().await?);
+                }
+                let surely = controls.iter().flatten();
+                let texts = missing.iter().copied().chain(surely.clone()).map(|(_, text)| text.as_str());
+                let (chunk, found) = self.fetch(filling, texts).await?;
+                if !chunk.is_empty() {
+                    self.sift_chunk(filling, &chunk, Some(plan), |_, _, _| {}).await?;
+                }
+                missing.retain(|(hash, _)| !found.contains(hash));
+                if attempt > 0 && !surely.clone().any(|(hash, _)| found.contains(hash)) {
+                    missing.clear();
+                }
+            }
+            for (hash, _) in missing {
+                filling.open.settle(*hash);
+            }
+            self.report_read(filling);
+        }
+        Ok(())
+    }
+
+    /// A few rows that have landed, the first ones by hash, so that the same events always have the same course.
+    async fn controls(&self) -> Result<Vec<(u128, String)>, SyncError> {
+        let state = |error| self.error(Stage::State, error);
+        let (prints, layer) = (&self.parts.fingerprints, Layer::Landed(self.landed_generation));
+        let Some(slice) = Slice::for_rows(self.landed_rows).next() else { return Ok(Vec::new()) };
+        let landed = prints.slice(&self.spec.id, layer, slice).await.map_err(state)?;
+        let mut hashes: Vec<u128> = landed.into_keys().collect();
+        hashes.sort_unstable();
+        hashes.truncate(CONTROLS);
+        let texts = prints.key_texts(&self.spec.id, layer, &hashes.into_iter().collect()).await.map_err(state)?;
+        Ok(texts.into_iter().collect())
     }
 
     /// The rows of a batch that may land; the others are noted and kept. Stops once there are more of them than the dataset allows.

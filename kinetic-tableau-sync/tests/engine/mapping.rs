@@ -183,6 +183,24 @@ async fn a_row_that_is_mended_while_a_full_load_reads_is_rejected_no_more() {
     assert_eq!(rejects(&world).await, []);
 }
 
+#[tokio::test]
+async fn a_replay_that_finds_nothing_forgets_nothing() {
+    let mut world = World::new();
+    world.spec.max_rejects = 1;
+    world.seed(40);
+    world.source.table.lock().unwrap().rows.get_mut(&2).unwrap().amount = TOO_MUCH;
+    world.run().await.unwrap();
+    let replay = async || world.syncer().build().replay(&world.spec).await.unwrap();
+    world.source.hidden.store(true, std::sync::atomic::Ordering::SeqCst);
+    replay().await;
+    assert_eq!(rejects(&world).await.len(), 1, "a source that answers nothing to any key is not believed");
+    world.source.hidden.store(false, std::sync::atomic::Ordering::SeqCst);
+    world.source.table.lock().unwrap().rows.remove(&2);
+    replay().await;
+    assert_eq!(rejects(&world).await, [], "the only one is gone, and others are found");
+    assert_eq!(world.landed(), world.truth());
+}
+
 /// A life with rejects, with death at effect `nth`. Answers whether it struck.
 async fn life(nth: i64, after: bool) -> bool {
     let mut world = World::new();
