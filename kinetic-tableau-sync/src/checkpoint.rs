@@ -67,6 +67,9 @@ pub struct Landed {
     /// [`DatasetSpec::selection`](crate::DatasetSpec::selection) of what lies there.
     #[serde(default)]
     pub selection: String,
+    /// [`Source::company`](crate::Source::company) that the rows are of; empty where it was not noted yet.
+    #[serde(default)]
+    pub company: String,
     /// What the last landing left of [`TargetState::Present::version`](crate::TargetState::Present::version).
     #[serde(default)]
     pub version: Option<String>,
@@ -94,6 +97,9 @@ pub struct Intent {
     /// [`DatasetSpec::selection`](crate::DatasetSpec::selection) by which the rows were read.
     #[serde(default)]
     pub selection: String,
+    /// [`Source::company`](crate::Source::company) that the rows are of; empty where it was not noted yet.
+    #[serde(default)]
+    pub company: String,
     /// The target.
     pub target: Target,
     /// The destination's id of it, where it was there already.

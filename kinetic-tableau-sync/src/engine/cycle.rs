@@ -9,7 +9,7 @@ use super::fill::{Filled, Work};
 use super::mapped::mapped;
 use super::{Goal, Parts, ProgressEvent, Stage, SyncError};
 use crate::audit::{AuditEntry, AuditEvent};
-use crate::checkpoint::{Checkpoint, Counts, Findings, Intent, Reconciled, RunSummary};
+use crate::checkpoint::{Checkpoint, Counts, Findings, Intent, Landed, Reconciled, RunSummary};
 use crate::destination::{LoadKind, RefreshReport, TargetState};
 use crate::mapping::Mapper;
 use crate::model::{Cursor, DatasetSpec, RunId, Track};
@@ -198,13 +198,20 @@ impl Cycle<'_> {
                     && landed.target == self.spec.target
                     && Some(&landed.target_id) == target_id.as_ref()
                     && landed.signature == schema.signature()
-                    && landed.selection == spec.selection()
+                    && self.is_of(landed, &spec)
+                    && landed.schema.as_ref().is_none_or(|landed| landed.has_origin_of(schema))
                     && self.continues_from_cursor(head.as_ref(), landed.rows)?
             }
             None => false,
         };
         let kind = if continues && self.goal != Goal::Anew { LoadKind::Delta } else { LoadKind::Full };
         Ok(Plan { kind, spec, mapper, head, target_id })
+    }
+
+    /// Whether what has landed are these rows of this company.
+    fn is_of(&self, landed: &Landed, spec: &DatasetSpec) -> bool {
+        let company = landed.company.is_empty() || landed.company == self.parts.source.company();
+        company && landed.selection == spec.selection()
     }
 
     /// Forgets rows that are rejected no more.
@@ -304,7 +311,7 @@ impl Cycle<'_> {
             return 0;
         }
         let rows = match &self.checkpoint.landed {
-            Some(landed) if landed.target != spec.target || landed.selection != spec.selection() => 0,
+            Some(landed) if landed.target != spec.target || !self.is_of(landed, spec) => 0,
             Some(landed) => landed.rows,
             // Given up: what lies there is not known, but something did.
             None => self.checkpoint.last_success.as_ref().map_or(0, |run| run.landed_rows),

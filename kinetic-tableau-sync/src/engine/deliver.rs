@@ -124,6 +124,7 @@ impl Cycle<'_> {
         self.checkpoint.landed = Some(Landed {
             signature: intent.schema.signature(),
             selection: intent.selection,
+            company: intent.company,
             schema: Some(intent.schema),
             version: receipt.target_version,
             target: intent.target,

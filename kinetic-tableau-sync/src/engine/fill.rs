@@ -390,6 +390,7 @@ impl<'a> Work<'a> {
             generation,
             schema: Schema::clone(self.schema),
             selection: self.spec.selection(),
+            company: self.parts.source.company().to_owned(),
             target: plan.target.clone(),
             target_id: plan.target_id.clone(),
             staged,

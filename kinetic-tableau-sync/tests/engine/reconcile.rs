@@ -148,6 +148,32 @@ async fn another_selection_of_rows_is_loaded_in_full() {
 }
 
 #[tokio::test]
+async fn another_company_or_another_column_under_the_same_name_is_loaded_in_full() {
+    let world = World::new();
+    world.seed(30);
+    world.run().await.unwrap();
+    // The same names and types, but other values in every row.
+    *world.source.named_by.lock().unwrap() = "Alias";
+    assert_eq!(world.run().await.unwrap().kind, Some(LoadKind::Full));
+    assert!(world.landed().values().all(|row| row.starts_with("alias of ")), "{:?}", world.landed());
+    *world.source.named_by.lock().unwrap() = "Name";
+    assert_eq!(world.run().await.unwrap().kind, Some(LoadKind::Full));
+    assert_eq!(world.landed(), world.truth());
+
+    // Its numbers go on where those of the other one end, and most of its rows are older than the checkpoint.
+    *world.source.company.lock().unwrap() = "E2";
+    {
+        let mut table = world.source.table.lock().unwrap();
+        table.rows.retain(|num, _| *num > 10);
+        table.rows.values_mut().for_each(|row| "of another company".clone_into(&mut row.name));
+        table.put(90, "new", 1);
+    }
+    assert_eq!(world.run().await.unwrap().kind, Some(LoadKind::Full));
+    assert_eq!(world.landed(), world.truth());
+    assert_eq!(world.run().await.unwrap().kind, Some(LoadKind::Delta));
+}
+
+#[tokio::test]
 async fn a_snapshot_lands_only_differences_and_sees_deletes() {
     let mut world = World::new();
     world.spec.track = Track::Snapshot;
