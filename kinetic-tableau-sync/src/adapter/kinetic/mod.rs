@@ -252,7 +252,7 @@ impl KineticSource {
                 let after = window.after.as_ref().map(revision).transpose()?;
                 let after = match after {
                     Some(after) if window.overlap && self.remedies.has(Remedy::Overlap) => {
-                        Some(after.saturating_sub(i64::try_from(*overlap).unwrap_or(i64::MAX)).max(0))
+                        Some(after.saturating_sub(i64::try_from(*overlap).unwrap_or(i64::MAX)))
                     }
                     after => after,
                 };

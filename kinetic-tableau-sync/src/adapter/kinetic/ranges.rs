@@ -124,7 +124,7 @@ impl Reading {
         self.rows += rows;
         let number = |row: usize| batch.schema().version.and_then(|at| batch.column(at)?.i64_at(row));
         if let (Some(first), Some(last)) = (number(0), batch.rows().checked_sub(1).and_then(number)) {
-            self.span += last.abs_diff(first) + 1;
+            self.span = self.span.saturating_add(last.abs_diff(first)).saturating_add(1);
         }
     }
 
@@ -165,7 +165,7 @@ impl Reading {
             range.whole = true;
             let (id, until, mut looking) = (range.id, range.until, self.pattern.part(range.position, range.until));
             self.flights
-                .push(Box::pin(async move { Arrival::Division(id, looking.first_between(middle, until).await) }));
+                .push(Box::pin(async move { Arrival::Division(id, looking.first_from(middle, Some(until)).await) }));
         }
     }
 

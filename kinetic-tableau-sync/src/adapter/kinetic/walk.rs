@@ -226,13 +226,15 @@ impl Walk {
             && self.remedies.has(Remedy::ShortPages)
     }
 
-    /// The first rank of the first row from `from` on, up to `until`.
-    pub(super) async fn first_between(&mut self, from: i64, until: i64) -> Result<Option<i64>, SourceError> {
+    /// The first rank of the first row from `from` on, up to `until` where there is such an end.
+    pub(super) async fn first_from(&mut self, from: i64, until: Option<i64>) -> Result<Option<i64>, SourceError> {
         let Some(rank) = self.ranks.first() else { return Ok(None) };
         let (name, at) = (rank.name.clone(), rank.at);
-        let within = field(name.as_str()).ge(from).and(field(name.as_str()).le(until));
-        let query = self.unordered.clone().top(1).and_filter(within).order_by(name, Order::Ascending);
-        let rows = self.pages.decoded(&query).await?.rows;
+        let mut query = self.unordered.clone().top(1).and_filter(field(name.as_str()).ge(from));
+        if let Some(until) = until {
+            query = query.and_filter(field(name.as_str()).le(until));
+        }
+        let rows = self.pages.decoded(&query.order_by(name, Order::Ascending)).await?.rows;
         Ok((rows.rows() > 0).then(|| rows.column(at)?.i64_at(0)).flatten())
     }
 
@@ -335,22 +337,29 @@ impl Walk {
         let number = self.ranks.first().and_then(|rank| batch.column(rank.at)?.i64_at(0));
         let seen = self.position();
         match number {
-            Some(number) if Some(number) > self.until => self.last_within(seen).await,
+            Some(number) if Some(number) > self.until => self.last_within(seen, number).await,
             Some(number) if seen.is_none_or(|seen| number > seen) => Ok(Behind::Rows),
             _ => Ok(Behind::Nothing),
         }
     }
 
-    /// The same where the newest row lies behind this walk: the server is asked for the last row within it.
-    async fn last_within(&mut self, seen: Option<i64>) -> Result<Behind, SourceError> {
+    /// The same where the newest row, `newest`, lies behind this walk: the server is asked for the last row within it.
+    async fn last_within(&mut self, seen: Option<i64>, newest: i64) -> Result<Behind, SourceError> {
         let (Some(rank), Some(until)) = (self.ranks.first(), self.until) else { return Ok(Behind::Unknown) };
         let (name, at) = (rank.name.clone(), rank.at);
         let query = self.unordered.clone().top(1).and_filter(field(name.as_str()).le(until));
         let rows = self.pages.decoded(&query.order_by(name, Order::Descending)).await?.rows;
+        if rows.rows() == 0 {
+            // All of them may have moved. But a row only moves onwards, and so the newest one is found by any filter that works.
+            return Ok(match self.first_from(newest, None).await? {
+                Some(_) => Behind::Unknown,
+                None => Behind::Rows,
+            });
+        }
         Ok(match rows.column(at).and_then(|column| column.i64_at(0)) {
-            Some(last) if rows.rows() > 0 && seen.is_none_or(|seen| last > seen) => Behind::Rows,
+            Some(last) if seen.is_none_or(|seen| last > seen) => Behind::Rows,
             // The very row that was read last.
-            Some(last) if rows.rows() > 0 && Some(last) == seen => Behind::Nothing,
+            Some(last) if Some(last) == seen => Behind::Nothing,
             _ => Behind::Unknown,
         })
     }
