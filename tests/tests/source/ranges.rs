@@ -43,8 +43,34 @@ async fn a_server_that_answers_nothing_to_filters_is_noticed_however_busy_it_is(
     let script = Script::new((1..=20).map(|number| (number, number)), Duration::ZERO);
     script.before_each(|rows, asked| {
         if asked.before == 0 {
-            rows.iter_mut().for_each(|row| row.0 += 100);
+            for row in rows {
+                row.0 += 100;
+            }
         }
     });
     assert_eq!(read(&script.source(), &spec(10, 3), whole(20)).await.unwrap(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_rows_of_one_version_are_noticed_wherever_a_page_ends() {
+    let rows: Vec<Row> = (1..=20).map(|number| (number * 10, number)).collect();
+    for latency in [Duration::ZERO, SLOW] {
+        for page_size in [1, 2, 7, 20, 21] {
+            for cap in [usize::MAX, 2] {
+                for twice in 1..=20 {
+                    let joined = rows.iter().copied().chain([(twice * 10, 1_000)]);
+                    let script = Script::new(joined, latency);
+                    *script.cap.lock().unwrap() = cap;
+                    let found = read(&script.source(), &spec(page_size, 3), whole(200)).await;
+                    let case = format!("{latency:?}, pages of {page_size}, at most {cap}, twice {twice}: {found:?}");
+                    assert!(found.is_err_and(|error| error.kind() == SourceErrorKind::Order), "{case}");
+                }
+                let script = Script::new(rows.clone(), latency);
+                *script.cap.lock().unwrap() = cap;
+                let mut found = read(&script.source(), &spec(page_size, 3), whole(200)).await.unwrap();
+                found.sort_unstable();
+                assert_eq!(found, rows, "{latency:?}, pages of {page_size}, at most {cap}");
+            }
+        }
+    }
 }

@@ -74,10 +74,10 @@ impl Script {
         KineticSource::new(client.transport(Arc::new(Wire(Arc::clone(self)))).build().unwrap())
     }
 
-    fn answer(&self, asked: Asked) -> String {
+    fn answer(&self, asked: &Asked) -> String {
         let mut rows = self.rows.lock().unwrap();
         if let Some(hook) = self.hook.lock().unwrap().as_mut() {
-            hook(&mut rows, &asked);
+            hook(&mut rows, asked);
         }
         let deaf = *self.deaf.lock().unwrap() && !asked.filter.is_empty();
         let mut found: Vec<Row> = rows.iter().copied().filter(|row| !deaf && fits(&asked.filter, row.0)).collect();
@@ -139,7 +139,7 @@ impl Transport for Wire {
                 _ => {}
             }
         }
-        answer("application/json", self.0.answer(asked))
+        answer("application/json", self.0.answer(&asked))
     }
 }
 

@@ -259,7 +259,9 @@ impl KineticSource {
                 let through = revision(&window.through)?;
                 let ranks = vec![Rank::new(schema, schema.version, column, RankKind::Integer)?];
                 let first = after.map(|after| vec![Literal::integer(after)]);
-                Ok(vec![Walk::new(query, Arc::clone(schema), ranks, None, first).between(after, through)])
+                let walk = Walk::new(query, Arc::clone(schema), ranks, None, first).between(after, through);
+                let may_repeat = matches!(spec.source, SourceObject::Baq { .. });
+                Ok(vec![if may_repeat { walk.with_seams() } else { walk }])
             }
             Track::Timestamp { overlap, .. } | Track::DateAndTime { overlap, .. } => {
                 let keys = key_ranks(schema)?;

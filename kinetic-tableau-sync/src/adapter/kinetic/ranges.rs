@@ -140,7 +140,7 @@ impl Reading {
         (range.position, range.whole) = (position, false);
         let until = range.until;
         walk.end_at(until);
-        if walk.has_ended() || position >= until {
+        if walk.ends_at(position, until) {
             self.ranges.swap_remove(at);
         } else {
             self.ask(id, walk);
