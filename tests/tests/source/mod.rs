@@ -2,3 +2,4 @@
 
 mod ranges;
 mod script;
+mod stamps;

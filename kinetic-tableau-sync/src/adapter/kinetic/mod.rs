@@ -283,7 +283,11 @@ impl KineticSource {
                     lower = lower.earlier(*overlap);
                 }
                 let bound = columns.from(&lower, form, inclusive).map_err(failed)?;
-                let bound = bound.and(columns.through(&through, form).map_err(failed)?);
+                let mut bound = bound.and(columns.through(&through, form).map_err(failed)?);
+                if let Some(seconds) = columns.seconds {
+                    // On the days in between they would come as well, and no page could begin behind one. They have been read above.
+                    bound = bound.and(field(seconds).is_not_null());
+                }
                 let mut ranks = vec![Rank::new(schema, schema.stamp, columns.stamp, RankKind::Stamp(form))?];
                 if let Some(seconds) = columns.seconds {
                     ranks.push(Rank::new(schema, schema.stamp_seconds, seconds, RankKind::Integer)?);
