@@ -261,6 +261,7 @@ fn types(section: &Section<'_>) -> Outcome<BTreeMap<String, ColumnType>> {
 fn track(section: &Section<'_>) -> Outcome<Option<Track>> {
     const EXAMPLE: &str = "use \"revision\", \"snapshot\", { revision = \"SysRevID\", overlap = 5000 }, { timestamp = \"ChangeDate\", resolution = \"day\" } or \
                            { date = \"ChangeDate\", seconds = \"ChangeTime\" }";
+    const WAYS: &[&str] = &["revision", "timestamp", "resolution", "date", "seconds", "overlap"];
     let Some(value) = section.value("track") else {
         return Ok(None);
     };
@@ -271,7 +272,6 @@ fn track(section: &Section<'_>) -> Outcome<Option<Track>> {
             other => Err(section.bad("track", &format!("'{other}' is no way to find changes")).next(EXAMPLE)),
         };
     }
-    const WAYS: &[&str] = &["revision", "timestamp", "resolution", "date", "seconds", "overlap"];
     let Some(table) = section.section("track", WAYS)? else {
         return Ok(None);
     };
