@@ -143,7 +143,7 @@ impl Cycle<'_> {
                 }
                 Filled::Nothing { counts, through, settled } => {
                     self.counts = self.counts.and(counts);
-                    return self.idle(through, &settled).await;
+                    return self.idle(counts, through, &settled).await;
                 }
                 Filled::TooLarge { why } => {
                     // The records of the attempt stay in the trail as never landed, so the full load is a run of its own.
@@ -285,8 +285,8 @@ impl Cycle<'_> {
     }
 
     /// Nothing is to land: the checkpoint moves on.
-    async fn idle(&mut self, through: Option<Cursor>, settled: &[String]) -> Result<(), SyncError> {
-        self.audit(AuditEvent::Idle { counts: self.counts, through: through.clone() }).await?;
+    async fn idle(&mut self, counts: Counts, through: Option<Cursor>, settled: &[String]) -> Result<(), SyncError> {
+        self.audit(AuditEvent::Idle { counts, through: through.clone() }).await?;
         self.checkpoint.cursor = through;
         self.settle(settled).await?;
         self.reconciled().await?;

@@ -192,6 +192,25 @@ async fn many_changes_land_in_several_loads_in_their_order() {
 }
 
 #[tokio::test]
+async fn the_trail_counts_each_row_once_where_the_last_of_several_loads_has_nothing_to_land() {
+    let mut world = World::new();
+    world.seed(200);
+    world.run().await.unwrap();
+    world.delta_rows = 9;
+    // Two pages with the three rows of the overlap: the load ends with the very last row.
+    (1..=11).for_each(|num| world.source.table.lock().unwrap().put(num, "changed", num));
+    let run = world.run().await.unwrap();
+    assert_eq!((run.counts.updated, run.counts.read), (11, 17));
+    let events = world.store.events(&AuditFilter::default()).await.unwrap();
+    let told = events.iter().filter_map(|entry| match &entry.event {
+        AuditEvent::Landed { counts, .. } | AuditEvent::Idle { counts, .. } => Some(*counts),
+        _ => None,
+    });
+    let told = told.skip(1).fold(Counts::default(), Counts::and);
+    assert_eq!(told, run.counts);
+}
+
+#[tokio::test]
 async fn another_target_or_a_replaced_datasource_gets_a_full_load() {
     let mut world = World::new();
     world.seed(5);
