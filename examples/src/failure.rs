@@ -154,7 +154,11 @@ impl From<kinetic_tableau_sync::DestinationError> for Failure {
 
 impl From<kinetic_tableau_sync::StateError> for Failure {
     fn from(error: kinetic_tableau_sync::StateError) -> Self {
-        Self::of(&error, Some("check that the file of `[state] store` exists, is readable and has space around it"))
+        let hint = match error.kind() {
+            kinetic_tableau_sync::StateErrorKind::Leased => "wait until the other process has finished, or stop it",
+            _ => "check that the file of `[state] store` exists, is readable and has space around it",
+        };
+        Self::of(&error, Some(hint))
     }
 }
 

@@ -31,10 +31,11 @@ pub struct Checkpoint {
     /// The last comparison with the source that ended well: when, and what it found.
     #[serde(default)]
     pub reconciled: Option<Reconciled>,
-    /// When the target was last known to be the whole of the source: by a full load or a comparison.
+    /// The moment as of which the target was last known to be the whole of the source: when the full load or the comparison began that
+    /// made it so. A comparison that left rows alone which seem to be gone does not.
     #[serde(default)]
     pub whole_at: Option<DateTime<Utc>>,
-    /// Cycles that ended well since then.
+    /// Cycles that ended well since the last full load or comparison.
     #[serde(default)]
     pub cycles: u32,
     /// How many revisions behind the checkpoint a row ever became visible. The overlap is at least twice as wide.
@@ -66,6 +67,9 @@ pub struct Landed {
     /// [`DatasetSpec::selection`](crate::DatasetSpec::selection) of what lies there.
     #[serde(default)]
     pub selection: String,
+    /// [`Source::company`](crate::Source::company) that the rows are of; empty where it was not noted yet.
+    #[serde(default)]
+    pub company: String,
     /// What the last landing left of [`TargetState::Present::version`](crate::TargetState::Present::version).
     #[serde(default)]
     pub version: Option<String>,
@@ -93,6 +97,9 @@ pub struct Intent {
     /// [`DatasetSpec::selection`](crate::DatasetSpec::selection) by which the rows were read.
     #[serde(default)]
     pub selection: String,
+    /// [`Source::company`](crate::Source::company) that the rows are of; empty where it was not noted yet.
+    #[serde(default)]
+    pub company: String,
     /// The target.
     pub target: Target,
     /// The destination's id of it, where it was there already.

@@ -233,6 +233,18 @@ impl Schema {
         }
     }
 
+    /// Whether the landed columns and what tracks changes come from the same properties in both. Under the same name and type another
+    /// property may land: by another renaming, or an empty column in the place of one that is gone for now.
+    pub(crate) fn has_origin_of(&self, other: &Self) -> bool {
+        let source = |column: &Column| column.source.clone();
+        let landed = |schema: &Self| schema.landed().map(|(_, column)| source(column)).collect::<Vec<_>>();
+        let tracked = |schema: &Self| {
+            let places = [schema.version, schema.stamp, schema.stamp_seconds];
+            places.map(|at| at.and_then(|at| schema.columns.get(at)).map(source))
+        };
+        landed(self) == landed(other) && tracked(self) == tracked(other)
+    }
+
     /// Identity of what has landed: changes when a landed column's name, type or key role changes.
     #[must_use]
     pub fn signature(&self) -> String {

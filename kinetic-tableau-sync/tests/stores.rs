@@ -90,8 +90,10 @@ async fn foreign_and_later_files_are_refused_by_name() {
     assert_eq!(SqliteStore::open(&text).unwrap_err().kind(), StateErrorKind::Corrupt);
     let other = directory.path().join("other.db");
     rusqlite::Connection::open(&other).unwrap().execute_batch("CREATE TABLE t (x)").unwrap();
+    let before = std::fs::read(&other).unwrap();
     let error = SqliteStore::open(&other).unwrap_err();
     assert!(error.to_string().contains("another program"), "{error}");
+    assert!(std::fs::read(&other).unwrap() == before, "what is not ours stays as it is");
     let later = directory.path().join("later.db");
     drop(SqliteStore::open(&later).unwrap());
     rusqlite::Connection::open(&later).unwrap().pragma_update(None, "user_version", 99).unwrap();

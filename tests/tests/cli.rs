@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
+use kinetic_tableau_sync::StateStore as _;
 use kinetic_tableau_sync::hyper::{Engine, InstallOptions, find_or_install};
+use kinetic_tableau_sync::store::SqliteStore;
 use serde_json::Value;
 use simulators::kinetic::{KineticSim, Row, Seed};
 use simulators::tableau::TableauSim;
@@ -385,6 +387,35 @@ async fn killed_in_the_middle_of_either_cycle_and_run_again_nothing_is_lost_or_d
         succeeded(&world.run(&["sync"]).await);
         world.is_equal().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pruning_the_trail_leaves_what_waits_to_be_delivered() {
+    let world = World::start(300).await;
+    world.configure(|text| {
+        text + "[[dataset]]\nname = \"vendors\"\nservice = \"Erp.BO.VendorSvc\"\nentity_set = \"Vendors\"\n\
+                select = [\"Name\"]\nproject = \"Finance\"\ndatasource = \"Vendors\"\n"
+    });
+    world.killed_behind("publishing").await;
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    // What others have done since does not make it older than it is.
+    succeeded(&world.run(&["sync", "vendors"]).await);
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    succeeded(&world.run(&["audit", "--prune", "1s"]).await);
+    succeeded(&world.run(&["sync"]).await);
+    world.is_equal().await;
+    let told = String::from_utf8(world.run(&["audit", "--export", "jsonl"]).await.stdout).unwrap();
+    let lines = told.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let landed = lines.filter(|line| line["landed"] == true && line["dataset"] == "ap_invoices").count();
+    assert_eq!(landed, world.kinetic.truth_count("APInvoices"), "each row that lies in Tableau has its record");
+    // It takes the place of a worker, so that no run goes on meanwhile.
+    let store = SqliteStore::open(world.directory.path().join("state.db")).unwrap();
+    let held = store.lease(&"ap_invoices".into(), "another worker", Duration::from_mins(1)).await.unwrap();
+    let prune = world.command(&["audit", "--prune", "1s"]).await;
+    let text = world.complaint(prune).await;
+    assert!(text.contains("another worker") && text.contains("wait until"), "{text}");
+    store.release(&held).await.unwrap();
+    succeeded(&world.run(&["audit", "--prune", "1s"]).await);
 }
 
 /// How often it is killed at a random moment.

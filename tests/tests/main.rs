@@ -19,6 +19,8 @@ mod odata;
 #[cfg(test)]
 mod python;
 #[cfg(test)]
+mod source;
+#[cfg(test)]
 mod tableau_client;
 #[cfg(test)]
 mod tsc;

@@ -1,5 +1,6 @@
 //! `audit`: what became of each record, and whether the trail is whole.
 
+use chrono::{DateTime, Utc};
 use kinetic_tableau_sync::export::{CSV_HEADER, OpenLineage, csv_line};
 use kinetic_tableau_sync::{Action, AuditFilter, AuditRecord};
 
@@ -92,17 +93,23 @@ pub(super) async fn run(config: &Config, options: &args::Audit) -> Outcome<Exit>
     Ok(Exit::Done)
 }
 
-/// Removes what is older. Nobody else may be working with the store: that is what the lock of a lease is for, which `sync` holds.
+/// Removes what is older. It takes the place of a worker, so that no run goes on meanwhile; and what waits to be delivered keeps its
+/// records, however old they are: without them nothing would tell of its rows once they have landed.
 async fn prune(config: &Config, age: &str, json: bool) -> Outcome<Exit> {
     let age = kinetic_tableau_sync::parse_duration(age)
         .map_err(|error| Failure::new(format!("--prune: {error}")).next("for instance --prune 400d").into_usage())?;
-    let before = chrono::Duration::from_std(age).ok().and_then(|age| chrono::Utc::now().checked_sub_signed(age));
+    let before = chrono::Duration::from_std(age).ok().and_then(|age| Utc::now().checked_sub_signed(age));
     let before = before.ok_or_else(|| Failure::new("--prune: nothing is that old").into_usage())?;
     if Store::open_for_reading(&config.store)?.is_none() {
         return Err(Failure::new("nothing has been synced yet, so there is no audit trail")
             .next("run `kinetic-tableau sync` first; paths in the configuration start at its own directory"));
     }
-    let removed = Store::open(&config.store)?.audit().prune(before).await?;
+    let store = Store::open(&config.store)?;
+    let worker = "audit --prune";
+    let lease = store.state().lease(&worker.into(), worker, std::time::Duration::from_mins(1)).await?;
+    let removed = prune_but_what_waits(&store, before).await;
+    store.state().release(&lease).await?;
+    let (removed, before) = removed?;
     if json {
         output::say_json(&serde_json::json!({ "removed": removed, "before": before }));
     } else {
@@ -113,6 +120,18 @@ async fn prune(config: &Config, age: &str, json: bool) -> Outcome<Exit> {
         ));
     }
     Ok(Exit::Done)
+}
+
+/// Answers how many entries were removed, and the moment before which they were written.
+async fn prune_but_what_waits(store: &Store, before: DateTime<Utc>) -> Outcome<(u64, DateTime<Utc>)> {
+    let mut before = before;
+    for (dataset, known) in store.state().list().await? {
+        let Some(waiting) = known.checkpoint.intent else { continue };
+        let filter = AuditFilter { dataset: Some(dataset), run: Some(waiting.run), ..AuditFilter::default() };
+        let began = store.audit().events(&filter).await?.first().map(|entry| entry.at);
+        before = before.min(began.unwrap_or(waiting.at));
+    }
+    Ok((store.audit().prune(before).await?, before))
 }
 
 fn line(record: &AuditRecord) -> String {

@@ -1,5 +1,6 @@
 //! The order of steps of one run, and the state it carries from one to the next.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -8,7 +9,7 @@ use super::fill::{Filled, Work};
 use super::mapped::mapped;
 use super::{Goal, Parts, ProgressEvent, Stage, SyncError};
 use crate::audit::{AuditEntry, AuditEvent};
-use crate::checkpoint::{Checkpoint, Counts, Findings, Intent, Reconciled, RunSummary};
+use crate::checkpoint::{Checkpoint, Counts, Findings, Intent, Landed, Reconciled, RunSummary};
 use crate::destination::{LoadKind, RefreshReport, TargetState};
 use crate::mapping::Mapper;
 use crate::model::{Cursor, DatasetSpec, RunId, Track};
@@ -89,6 +90,7 @@ impl Cycle<'_> {
         discarded.map_err(|error| self.error(Stage::State, error))?;
 
         let mut plan = self.plan().await?;
+        let mut rejected_so_far = HashSet::new();
         loop {
             self.kind = Some(plan.kind);
             self.report(&ProgressEvent::Started { kind: plan.kind });
@@ -116,6 +118,7 @@ impl Cycle<'_> {
                 landed_rows: self.checkpoint.landed.as_ref().map_or(0, |landed| landed.rows),
                 must_keep: self.must_keep(&plan.spec),
                 already: self.counts,
+                rejected: &rejected_so_far,
             };
             let (filled, findings) = match plan.kind {
                 LoadKind::Full => (work.full(plan.head.clone()).await?, None),
@@ -126,8 +129,9 @@ impl Cycle<'_> {
             };
             self.findings = findings;
             match filled {
-                Filled::Sealed { intent, load, more } => {
+                Filled::Sealed { intent, load, more, rejected } => {
                     self.counts = self.counts.and(intent.counts);
+                    rejected_so_far = rejected;
                     self.deliver(*intent, Some(load)).await?;
                     if more {
                         // Landed and remembered: what follows is a load of its own.
@@ -139,7 +143,7 @@ impl Cycle<'_> {
                 }
                 Filled::Nothing { counts, through, settled } => {
                     self.counts = self.counts.and(counts);
-                    return self.idle(through, &settled).await;
+                    return self.idle(counts, through, &settled).await;
                 }
                 Filled::TooLarge { why } => {
                     // The records of the attempt stay in the trail as never landed, so the full load is a run of its own.
@@ -194,13 +198,20 @@ impl Cycle<'_> {
                     && landed.target == self.spec.target
                     && Some(&landed.target_id) == target_id.as_ref()
                     && landed.signature == schema.signature()
-                    && landed.selection == spec.selection()
+                    && self.is_of(landed, &spec)
+                    && landed.schema.as_ref().is_none_or(|landed| landed.has_origin_of(schema))
                     && self.continues_from_cursor(head.as_ref(), landed.rows)?
             }
             None => false,
         };
         let kind = if continues && self.goal != Goal::Anew { LoadKind::Delta } else { LoadKind::Full };
         Ok(Plan { kind, spec, mapper, head, target_id })
+    }
+
+    /// Whether what has landed are these rows of this company.
+    fn is_of(&self, landed: &Landed, spec: &DatasetSpec) -> bool {
+        let company = landed.company.is_empty() || landed.company == self.parts.source.company();
+        company && landed.selection == spec.selection()
     }
 
     /// Forgets rows that are rejected no more.
@@ -274,8 +285,8 @@ impl Cycle<'_> {
     }
 
     /// Nothing is to land: the checkpoint moves on.
-    async fn idle(&mut self, through: Option<Cursor>, settled: &[String]) -> Result<(), SyncError> {
-        self.audit(AuditEvent::Idle { counts: self.counts, through: through.clone() }).await?;
+    async fn idle(&mut self, counts: Counts, through: Option<Cursor>, settled: &[String]) -> Result<(), SyncError> {
+        self.audit(AuditEvent::Idle { counts, through: through.clone() }).await?;
         self.checkpoint.cursor = through;
         self.settle(settled).await?;
         self.reconciled().await?;
@@ -286,9 +297,10 @@ impl Cycle<'_> {
     async fn reconciled(&mut self) -> Result<(), SyncError> {
         let Some(findings) = self.findings.clone() else { return Ok(()) };
         self.audit(AuditEvent::Reconciled { findings: findings.clone() }).await?;
-        let at = self.parts.clock.now();
-        self.checkpoint.reconciled = Some(Reconciled { at, findings });
-        self.checkpoint.whole_at = Some(at);
+        if findings.refused.is_none() {
+            self.checkpoint.whole_at = Some(self.started);
+        }
+        self.checkpoint.reconciled = Some(Reconciled { at: self.parts.clock.now(), findings });
         self.checkpoint.cycles = 0;
         Ok(())
     }
@@ -299,7 +311,7 @@ impl Cycle<'_> {
             return 0;
         }
         let rows = match &self.checkpoint.landed {
-            Some(landed) if landed.target != spec.target || landed.selection != spec.selection() => 0,
+            Some(landed) if landed.target != spec.target || !self.is_of(landed, spec) => 0,
             Some(landed) => landed.rows,
             // Given up: what lies there is not known, but something did.
             None => self.checkpoint.last_success.as_ref().map_or(0, |run| run.landed_rows),
@@ -311,7 +323,9 @@ impl Cycle<'_> {
         let summary = self.summary(None);
         self.checkpoint.failures = 0;
         self.checkpoint.retry_at = None;
-        self.checkpoint.cycles = self.checkpoint.cycles.saturating_add(1);
+        // A comparison is none of the cycles that call for one.
+        let counts = u32::from(self.goal != Goal::Reconcile);
+        self.checkpoint.cycles = self.checkpoint.cycles.saturating_add(counts);
         self.checkpoint.late_by = self.checkpoint.late_by.max(self.counts.late_by);
         self.checkpoint.last_run = Some(summary.clone());
         self.checkpoint.last_success = Some(summary.clone());

@@ -112,18 +112,19 @@ impl Cycle<'_> {
         if intent.kind == LoadKind::Full {
             let forgotten = self.parts.rejects.forget_others(self.lease, &intent.run).await;
             forgotten.map_err(|error| self.error(Stage::State, error))?;
-        } else {
-            self.settle(&intent.settled).await?;
         }
+        self.settle(&intent.settled).await?;
         self.checkpoint.cursor = intent.through;
         if intent.kind == LoadKind::Full {
-            self.checkpoint.whole_at = Some(self.parts.clock.now());
+            // What has changed since it was read is not in it, however late it was delivered.
+            self.checkpoint.whole_at = Some(self.started.min(intent.at));
             self.checkpoint.cycles = 0;
         }
         self.checkpoint.generation = intent.generation;
         self.checkpoint.landed = Some(Landed {
             signature: intent.schema.signature(),
             selection: intent.selection,
+            company: intent.company,
             schema: Some(intent.schema),
             version: receipt.target_version,
             target: intent.target,

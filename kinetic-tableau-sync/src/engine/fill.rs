@@ -1,13 +1,13 @@
 //! Fills a load from the source: everything, or what changed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::journal::Journal;
 use super::reading::{Reader, What};
 use super::rejects::OpenRejects;
 use super::rows::RowHasher;
-use super::sift::{Chunk, Fate, fingerprint};
+use super::sift::{Chunk, Fate, fingerprint, known};
 use super::{Cause, Parts, ProgressEvent, Stage, SyncError};
 use crate::audit::Action;
 use crate::batch::{Batch, BatchFull};
@@ -46,6 +46,8 @@ pub(super) struct Work<'a> {
     pub(super) must_keep: u64,
     /// What earlier loads of the same run came to, where the changes are split.
     pub(super) already: Counts,
+    /// The rows that they have rejected.
+    pub(super) rejected: &'a HashSet<u128>,
 }
 
 /// How filling ended.
@@ -59,6 +61,8 @@ pub(super) enum Filled {
         load: LoadPlan,
         /// Whether there are more changes behind it, for another load.
         more: bool,
+        /// The rows that the run has rejected so far.
+        rejected: HashSet<u128>,
     },
     /// There is nothing to land.
     Nothing {
@@ -98,7 +102,7 @@ pub(super) struct Filling<'a> {
     pub(super) behind: Option<i64>,
     /// Rows that contradict what has landed, as after a restore of the database.
     pub(super) older: u64,
-    /// What earlier runs have rejected.
+    /// What is rejected, by earlier runs or by this one.
     pub(super) open: OpenRejects,
 }
 
@@ -169,13 +173,16 @@ impl<'a> Work<'a> {
         let plan = self.load_plan(LoadKind::Delta);
         let mut filling = self.begin(&plan, self.landed_generation);
         filling.open = self.open_rejects().await?;
-        filling.behind = match self.spec.track {
-            Track::Revision { .. } => after.as_ref().and_then(|after| after.as_str().parse().ok()),
-            _ => None,
-        };
         let window = Window { after: after.clone(), overlap: true, through: through.clone() };
         let filled = match self.replay_rejects(&mut filling, &plan).await {
-            Ok(()) => self.sift_window(&mut filling, window, Some(&plan), self.parts.delta_rows).await,
+            Ok(()) => {
+                // What was rejected did not come late, however old it is.
+                filling.behind = match self.spec.track {
+                    Track::Revision { .. } => after.as_ref().and_then(|after| after.as_str().parse().ok()),
+                    _ => None,
+                };
+                self.sift_window(&mut filling, window, Some(&plan), self.parts.delta_rows).await
+            }
             Err(error) => Err(error),
         };
         let (through, more) = match filled {
@@ -241,24 +248,6 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Reads again, by their keys, what earlier runs have rejected, where that is wanted. What is not found is gone.
-    async fn replay_rejects(&self, filling: &mut Filling<'a>, plan: &LoadPlan) -> Result<(), SyncError> {
-        if !self.replay {
-            return Ok(());
-        }
-        for some in filling.open.keys().chunks(KEYS) {
-            let (chunk, found) = self.fetch(filling, some.iter().map(|(_, text)| text.as_str())).await?;
-            for (hash, _) in some.iter().filter(|(hash, _)| !found.contains(hash)) {
-                filling.open.settle(*hash);
-            }
-            if !chunk.is_empty() {
-                self.sift_chunk(filling, &chunk, Some(plan), |_, _, _| {}).await?;
-            }
-            self.report_read(filling);
-        }
-        Ok(())
-    }
-
     pub(super) async fn sift_chunk(
         &self,
         filling: &mut Filling<'a>,
@@ -279,12 +268,16 @@ impl<'a> Work<'a> {
             filling.journal.flush().await?;
             prints.lookup_staged(&self.spec.id, self.run, chunk.keys()).await.map_err(state)?
         };
+        self.check_keys(filling, chunk, &staged).await?;
         let mut fresh = Batch::empty(Arc::clone(self.schema));
         let mut replacing = Batch::empty(Arc::clone(self.schema));
         let Filling { journal, counts, behind, older, .. } = filling;
         let (mut late, mut late_by) = (0, 0);
         let sifted = chunk.sift(&landed, &staged, counts, older, |batch, row, print, fate| {
-            if let Some(far) = behind.and_then(|behind| behind.checked_sub(print.version)).filter(|far| *far >= 0) {
+            // Another content of a version that has landed is no late commit: columns that are looked up elsewhere change like that.
+            let is_known = known(&landed, print.key).is_some_and(|seen| seen.version == print.version);
+            let far = behind.and_then(|behind| behind.checked_sub(print.version));
+            if let Some(far) = far.filter(|far| *far >= 0 && !is_known) {
                 late += 1;
                 late_by = late_by.max(far.unsigned_abs());
             }
@@ -398,6 +391,7 @@ impl<'a> Work<'a> {
             generation,
             schema: Schema::clone(self.schema),
             selection: self.spec.selection(),
+            company: self.parts.source.company().to_owned(),
             target: plan.target.clone(),
             target_id: plan.target_id.clone(),
             staged,
@@ -407,7 +401,7 @@ impl<'a> Work<'a> {
             at: self.parts.clock.now(),
             receipt: None,
         };
-        Ok(Filled::Sealed { intent: Box::new(intent), load: plan, more })
+        Ok(Filled::Sealed { intent: Box::new(intent), load: plan, more, rejected: filling.open.into_here() })
     }
 
     pub(super) fn load_plan(&self, kind: LoadKind) -> LoadPlan {
@@ -430,7 +424,7 @@ impl<'a> Work<'a> {
             counts: Counts::default(),
             behind: None,
             older: 0,
-            open: OpenRejects::default(),
+            open: OpenRejects::continuing(self.rejected),
         }
     }
 

@@ -25,6 +25,7 @@ pub(crate) mod rows;
 mod sift;
 mod stop;
 pub(crate) mod telemetry;
+mod unique;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -29,7 +29,7 @@ use crate::source::Window;
 use crate::store::{Fingerprint, Layer, Prints, Slice};
 
 /// How many rows that are surely there are asked for beside those that seem to be gone.
-const CONTROLS: usize = 3;
+pub(super) const CONTROLS: usize = 3;
 
 /// What a comparison is about to do.
 #[derive(Debug, Default)]
@@ -197,6 +197,9 @@ impl<'a> Work<'a> {
                 self.stage(listing, std::mem::take(&mut seen)).await?;
                 self.sift_and_count(filling, findings, &std::mem::take(&mut chunk), plan, cursor).await?;
                 self.report_read(filling);
+                if filling.older > 0 && self.parts.remedies.has(Remedy::RestoreCheck) {
+                    return Ok(Some(went_back(filling.older)));
+                }
                 if filling.journal.noted() > self.parts.delta_rows {
                     return Ok(Some(format!("more than {} rows changed; a full load follows", self.parts.delta_rows)));
                 }
@@ -429,7 +432,7 @@ impl<'a> Work<'a> {
     }
 
     /// Keys as columns. They were written by this engine, as JSON arrays in the order of the key.
-    fn key_batch<'t>(&self, texts: impl Iterator<Item = &'t str>) -> Result<Batch, SyncError> {
+    pub(super) fn key_batch<'t>(&self, texts: impl Iterator<Item = &'t str>) -> Result<Batch, SyncError> {
         let schema = Arc::new(self.schema.key_only());
         let broken = || self.error(Stage::State, crate::store::damaged_fingerprints());
         let mut page = String::from("{\"value\":[");

@@ -52,6 +52,22 @@ impl Chunk {
         self.rows.iter().map(|(_, _, print)| (print.key, None)).collect()
     }
 
+    /// Rows whose key this run has read before, and not as the same row: further up in the chunk, or in what it has staged. One row of
+    /// each key.
+    pub(super) fn read_twice(&self, staged: &HashMap<u128, Option<Seen>>) -> Vec<(&Batch, usize)> {
+        let (mut met, mut twice) = (HashMap::with_capacity(self.rows.len()), Vec::new());
+        for &(at, row, print) in &self.rows {
+            let times = met.entry(print.key).or_insert(0_u32);
+            *times += 1;
+            let other =
+                known(staged, print.key).is_some_and(|seen| (seen.version, seen.row) != (print.version, print.row));
+            if *times == 2 || (*times == 1 && other) {
+                twice.extend(self.batches.get(at).map(|batch| (batch, row)));
+            }
+        }
+        twice
+    }
+
     /// Decides on every row, in the order in which they were read, and counts. Calls `land` for the rows that land; of several
     /// versions of one key in the chunk only the newest lands, and of equally new ones the last.
     ///
@@ -80,8 +96,7 @@ impl Chunk {
                 counts.superseded += 1;
                 continue;
             }
-            let known = |seen: &HashMap<u128, Option<Seen>>| seen.get(&print.key).copied().flatten();
-            let fate = match (known(staged), known(landed)) {
+            let fate = match (known(staged, print.key), known(landed, print.key)) {
                 (Some(seen), _) if print.row != seen.row && print.version >= seen.version => {
                     // What was staged first is superseded; it was counted as landing then.
                     counts.superseded += 1;
@@ -96,7 +111,7 @@ impl Chunk {
                     Fate::Insert
                 }
                 (Some(seen), _) | (None, Some(seen)) => {
-                    let older = staged.get(&print.key).copied().flatten().is_none() && print.version < seen.version;
+                    let older = known(staged, print.key).is_none() && print.version < seen.version;
                     *older_rows += u64::from(older);
                     if print.row == seen.row {
                         counts.unchanged += 1;
@@ -112,6 +127,11 @@ impl Chunk {
         }
         Ok(())
     }
+}
+
+/// What is known of a key.
+pub(super) fn known(seen: &HashMap<u128, Option<Seen>>, key: u128) -> Option<Seen> {
+    seen.get(&key).copied().flatten()
 }
 
 /// The fingerprint of one row.

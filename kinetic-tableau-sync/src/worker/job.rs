@@ -88,11 +88,12 @@ impl Job {
         Some(Due { at: self.timing.allowed(at.max(now))?, why })
     }
 
-    /// Whether everything is to be compared now: by its own schedule, or by the number of runs since the target was last known to be
-    /// whole.
+    /// Whether everything is to be compared now: by its own schedule, counted from the last full load or comparison, or by the number of
+    /// runs since.
     pub(super) fn reconcile_is_due(&self, known: &Checkpoint, now: DateTime<Utc>) -> bool {
+        let last = known.whole_at.max(known.reconciled.as_ref().map(|last| last.at));
         let by_time = self.reconcile != Schedule::Manual
-            && known.whole_at.is_none_or(|at| self.reconcile.next_after(at).is_some_and(|due| due <= now));
+            && last.is_none_or(|at| self.reconcile.next_after(at).is_some_and(|due| due <= now));
         // The run of the full load itself is counted as well.
         by_time || self.reconcile_after.is_some_and(|after| known.cycles >= after)
     }
@@ -226,6 +227,12 @@ mod tests {
         assert!(by_time.reconcile_is_due(&whole("08:00:00", 3), now));
         assert!(!by_time.reconcile_is_due(&whole("08:00:01", 3), now));
         assert!(by_time.reconcile_is_due(&Checkpoint::default(), now), "it was never known to be whole");
+        let findings = serde_json::json!({
+            "listed": 9, "missed": 0, "silent": 0, "gone": 8, "reappeared": 0, "deleted": 0, "refused": "8 of 9",
+        });
+        let refused = serde_json::json!({"at": at("09:00:00"), "findings": findings});
+        let refused = Checkpoint { reconciled: Some(serde_json::from_value(refused).unwrap()), ..whole("07:00:00", 3) };
+        assert!(!by_time.reconcile_is_due(&refused, now), "it was compared, and is not whole");
         let by_count = job("every 15m").reconcile(Schedule::Manual, Some(3));
         assert!(by_count.reconcile_is_due(&whole("09:59:00", 3), now));
         assert!(!by_count.reconcile_is_due(&whole("01:00:00", 2), now));

@@ -119,6 +119,27 @@ async fn a_late_commit_within_the_overlap_is_found() {
 }
 
 #[tokio::test]
+async fn another_content_of_the_same_version_is_no_late_commit() {
+    let world = World::new();
+    world.seed(20);
+    world.run().await.unwrap();
+    // A column that is looked up in another table; and a row that does come late.
+    world.source.table.lock().unwrap().rows.get_mut(&18).unwrap().name = "looked up".to_owned();
+    let run = world.run().await.unwrap();
+    assert_eq!((run.counts.updated, run.counts.late), (1, 0));
+    assert_eq!(world.checkpoint().await.late_by, 0, "the overlap does not widen with each of them");
+    {
+        let mut table = world.source.table.lock().unwrap();
+        table.next = 18;
+        table.put(1, "late", 1);
+        table.next = 20;
+    }
+    let run = world.run().await.unwrap();
+    assert_eq!((run.counts.late, run.counts.late_by), (1, 1));
+    assert_eq!(world.landed(), world.truth());
+}
+
+#[tokio::test]
 async fn too_many_changes_become_a_full_load() {
     let world = World::new();
     world.seed(40);
@@ -168,6 +189,25 @@ async fn many_changes_land_in_several_loads_in_their_order() {
     let place = world.destination.place.lock().unwrap();
     assert!(place.effects >= 5, "{} loads", place.effects - 1);
     assert_eq!(place.refreshes, 1, "once, behind the last load");
+}
+
+#[tokio::test]
+async fn the_trail_counts_each_row_once_where_the_last_of_several_loads_has_nothing_to_land() {
+    let mut world = World::new();
+    world.seed(200);
+    world.run().await.unwrap();
+    world.delta_rows = 9;
+    // Two pages with the three rows of the overlap: the load ends with the very last row.
+    (1..=11).for_each(|num| world.source.table.lock().unwrap().put(num, "changed", num));
+    let run = world.run().await.unwrap();
+    assert_eq!((run.counts.updated, run.counts.read), (11, 17));
+    let events = world.store.events(&AuditFilter::default()).await.unwrap();
+    let told = events.iter().filter_map(|entry| match &entry.event {
+        AuditEvent::Landed { counts, .. } | AuditEvent::Idle { counts, .. } => Some(*counts),
+        _ => None,
+    });
+    let told = told.skip(1).fold(Counts::default(), Counts::and);
+    assert_eq!(told, run.counts);
 }
 
 #[tokio::test]

@@ -123,6 +123,82 @@ async fn rejected_rows_are_replayed_by_their_keys() {
     assert_eq!(world.landed(), mappable(&world));
     let left: Vec<String> = rejects(&world).await.into_iter().map(|reject| reject.key).collect();
     assert_eq!(left, [r#"["E1",4]"#], "what is gone is rejected no more");
+    assert_eq!((replayed.counts.late, world.checkpoint().await.late_by), (0, 0), "no transaction was late");
+}
+
+#[tokio::test]
+async fn a_row_that_a_run_reads_twice_is_one_reject() {
+    // A full load that catches up with what moves meanwhile.
+    let mut world = World::new();
+    world.spec.max_rejects = 1;
+    world.seed(20);
+    put(&world, 21, TOO_MUCH);
+    *world.source.hook.lock().unwrap() = Some(Box::new(|table, page| {
+        if page == 2 {
+            table.put(3, "moved", 1);
+        }
+    }));
+    let full = world.run().await.unwrap();
+    assert_eq!((full.counts.rejected, full.counts.balance()), (2, true), "read twice");
+    assert_eq!(reject_records(&world).await.len(), 1);
+
+    // A replay, and the overlap behind it.
+    put(&world, 22, 1);
+    world.syncer().build().replay(&world.spec).await.unwrap();
+    assert_eq!(world.landed(), mappable(&world));
+
+    // Changes in several loads, with the row where one of them ends.
+    let mut world = World::new();
+    world.spec.max_rejects = 1;
+    world.seed(200);
+    world.run().await.unwrap();
+    (1..=40).for_each(|num| put(&world, num, if num == 10 { TOO_MUCH } else { num }));
+    world.delta_rows = 9;
+    let before = world.destination.place.lock().unwrap().effects;
+    let split = world.run().await.unwrap();
+    assert!(world.destination.place.lock().unwrap().effects > before + 1 && split.counts.rejected > 1, "{split:?}");
+    assert_eq!(rejects(&world).await.len(), 1);
+    // Another one is one too many, wherever it comes.
+    (1..=40).for_each(|num| put(&world, num, if [10, 35].contains(&num) { TOO_MUCH } else { num + 1 }));
+    let error = world.run().await.unwrap_err();
+    assert!(error.to_string().contains("2 rejected, 1 allowed"), "{error}");
+}
+
+#[tokio::test]
+async fn a_row_that_is_mended_while_a_full_load_reads_is_rejected_no_more() {
+    let mut world = World::new();
+    world.spec.max_rejects = 1;
+    world.seed(40);
+    for num in [2, 30] {
+        world.source.table.lock().unwrap().rows.get_mut(&num).unwrap().amount = TOO_MUCH;
+    }
+    *world.source.hook.lock().unwrap() = Some(Box::new(|table, page| {
+        if page == 2 {
+            table.put(2, "mended", 1);
+            table.put(30, "mended", 1);
+        }
+    }));
+    world.run().await.unwrap();
+    assert_eq!(world.landed(), world.truth());
+    assert_eq!(rejects(&world).await, []);
+}
+
+#[tokio::test]
+async fn a_replay_that_finds_nothing_forgets_nothing() {
+    let mut world = World::new();
+    world.spec.max_rejects = 1;
+    world.seed(40);
+    world.source.table.lock().unwrap().rows.get_mut(&2).unwrap().amount = TOO_MUCH;
+    world.run().await.unwrap();
+    let replay = async || world.syncer().build().replay(&world.spec).await.unwrap();
+    world.source.hidden.store(true, std::sync::atomic::Ordering::SeqCst);
+    replay().await;
+    assert_eq!(rejects(&world).await.len(), 1, "a source that answers nothing to any key is not believed");
+    world.source.hidden.store(false, std::sync::atomic::Ordering::SeqCst);
+    world.source.table.lock().unwrap().rows.remove(&2);
+    replay().await;
+    assert_eq!(rejects(&world).await, [], "the only one is gone, and others are found");
+    assert_eq!(world.landed(), world.truth());
 }
 
 /// A life with rejects, with death at effect `nth`. Answers whether it struck.

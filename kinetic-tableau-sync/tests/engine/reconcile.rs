@@ -148,6 +148,32 @@ async fn another_selection_of_rows_is_loaded_in_full() {
 }
 
 #[tokio::test]
+async fn another_company_or_another_column_under_the_same_name_is_loaded_in_full() {
+    let world = World::new();
+    world.seed(30);
+    world.run().await.unwrap();
+    // The same names and types, but other values in every row.
+    *world.source.named_by.lock().unwrap() = "Alias";
+    assert_eq!(world.run().await.unwrap().kind, Some(LoadKind::Full));
+    assert!(world.landed().values().all(|row| row.starts_with("alias of ")), "{:?}", world.landed());
+    *world.source.named_by.lock().unwrap() = "Name";
+    assert_eq!(world.run().await.unwrap().kind, Some(LoadKind::Full));
+    assert_eq!(world.landed(), world.truth());
+
+    // Its numbers go on where those of the other one end, and most of its rows are older than the checkpoint.
+    *world.source.company.lock().unwrap() = "E2";
+    {
+        let mut table = world.source.table.lock().unwrap();
+        table.rows.retain(|num, _| *num > 10);
+        table.rows.values_mut().for_each(|row| "of another company".clone_into(&mut row.name));
+        table.put(90, "new", 1);
+    }
+    assert_eq!(world.run().await.unwrap().kind, Some(LoadKind::Full));
+    assert_eq!(world.landed(), world.truth());
+    assert_eq!(world.run().await.unwrap().kind, Some(LoadKind::Delta));
+}
+
+#[tokio::test]
 async fn a_snapshot_lands_only_differences_and_sees_deletes() {
     let mut world = World::new();
     world.spec.track = Track::Snapshot;
@@ -166,4 +192,49 @@ async fn a_snapshot_lands_only_differences_and_sees_deletes() {
     assert_eq!(world.landed(), world.truth());
     let idle = world.run().await.unwrap();
     assert_eq!((idle.counts.unchanged, idle.counts.read, idle.counts.deleted), (200, 200, 0));
+}
+
+#[tokio::test]
+async fn rows_that_went_back_are_noticed_as_well_where_whole_rows_are_compared() {
+    for track in [Track::Snapshot, Track::Revision { column: "SysRevID".to_owned(), overlap: 3 }] {
+        let mut world = World::new();
+        (world.spec.track, world.spec.compare_rows) = (track, true);
+        world.seed(50);
+        world.source.table.lock().unwrap().put(7, "newest", 1);
+        world.run().await.unwrap();
+        {
+            // Put back, and written to since, so that the head tells nothing.
+            let mut table = world.source.table.lock().unwrap();
+            let row = table.rows.get_mut(&7).unwrap();
+            (row.name, row.revision) = ("as it was".to_owned(), 7);
+            table.put(8, "since", 1);
+        }
+        let run = reconcile(&world).await.unwrap();
+        assert_eq!(run.kind, Some(LoadKind::Full), "{:?}", world.spec.track);
+        assert_eq!(world.landed(), world.truth());
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_known_to_be_whole_is_not_called_so() {
+    let world = World::new();
+    world.seed(200);
+    // A full load that was read two days before it could be delivered.
+    *world.destination.refuse.lock().unwrap() = Some(DestinationErrorKind::Unavailable);
+    world.run().await.unwrap_err();
+    let read = world.checkpoint().await.intent.unwrap().at;
+    *world.destination.refuse.lock().unwrap() = None;
+    world.clock.advance(std::time::Duration::from_hours(48));
+    world.run().await.unwrap();
+    let whole_at = world.checkpoint().await.whole_at.unwrap();
+    assert!(whole_at <= read, "{whole_at} > {read}");
+
+    // A comparison that deletes nothing, since too much would go.
+    world.source.table.lock().unwrap().rows.retain(|num, _| *num > 50);
+    let findings = reconcile(&world).await.unwrap().findings.unwrap();
+    let known = world.checkpoint().await;
+    assert!(findings.refused.is_some() && known.reconciled.is_some());
+    assert_eq!((known.whole_at, known.cycles), (Some(whole_at), 0), "a comparison is none of the cycles");
+    world.syncer().build().run_full(&world.spec).await.unwrap();
+    assert!(world.checkpoint().await.whole_at.unwrap() > whole_at);
 }

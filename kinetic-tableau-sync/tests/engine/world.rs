@@ -124,6 +124,9 @@ pub(super) struct MemorySource {
     pub(super) overlooked: Mutex<HashSet<i64>>,
     /// Nothing is found by its key.
     pub(super) hidden: std::sync::atomic::AtomicBool,
+    pub(super) company: Mutex<&'static str>,
+    /// The property that lands as the name: `Name`, or `Alias`, which is another text of each row.
+    pub(super) named_by: Mutex<&'static str>,
 }
 
 impl std::fmt::Debug for MemorySource {
@@ -141,7 +144,7 @@ impl Source for MemorySource {
     async fn schema(&self, _: &DatasetSpec) -> Result<Schema, SourceError> {
         let column = |name: &str, kind| Column {
             name: name.to_owned(),
-            source: name.to_owned(),
+            source: if name == "Name" { (*self.named_by.lock().unwrap()).to_owned() } else { name.to_owned() },
             kind,
             nullable: true,
             landed: name != "SysRevID",
@@ -230,7 +233,7 @@ impl Source for MemorySource {
     }
 
     fn company(&self) -> &'static str {
-        "E1"
+        *self.company.lock().unwrap()
     }
 }
 
@@ -239,9 +242,10 @@ fn page_of<'a>(rows: impl Iterator<Item = &'a Row>) -> String {
     let rows: Vec<String> = rows
         .map(|row| {
             format!(
-                r#"{{"Company":"E1","Num":{},"Name":"{}","Amount":{}.{:02},"SysRevID":{}}}"#,
+                r#"{{"Company":"E1","Num":{},"Name":"{}","Alias":"alias of {}","Amount":{}.{:02},"SysRevID":{}}}"#,
                 row.num,
                 row.name,
+                row.num,
                 row.amount / 100,
                 row.amount % 100,
                 row.revision
@@ -498,6 +502,8 @@ impl World {
                 fail_after: AtomicI64::new(-1),
                 overlooked: Mutex::default(),
                 hidden: std::sync::atomic::AtomicBool::new(false),
+                company: Mutex::new("E1"),
+                named_by: Mutex::new("Name"),
             }),
             destination: Arc::new(MemoryDestination {
                 place: Arc::default(),

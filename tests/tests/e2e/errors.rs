@@ -57,9 +57,48 @@ async fn a_key_that_does_not_tell_rows_apart_publishes_nothing() {
     let world = World::new().await;
     let mut spec = invoices();
     spec.key = vec!["VendorNum".to_owned()];
-    let error = world.run(&spec).await.unwrap_err();
-    check(&world, &error, Stage::Load, &["VendorNum", "more than one row"]);
-    assert!(!world.target_is_there(&spec).await);
+    for page_size in [1, 23, 100, 5_000] {
+        for (track, overlap) in [(true, 5_000), (true, 20), (false, 0)] {
+            spec.page_size = page_size;
+            spec.track =
+                if track { Track::Revision { column: "SysRevID".to_owned(), overlap } } else { Track::Snapshot };
+            let error = world.run(&spec).await.unwrap_err();
+            let stage = error.stage();
+            let words: &[&str] = if stage == Stage::Load {
+                &["VendorNum", "more than one row"]
+            } else {
+                &["order of VendorNum", "`key`"]
+            };
+            check(&world, &error, stage, words);
+            assert!(!world.target_is_there(&spec).await, "{page_size} {track} {overlap}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn one_pair_of_rows_with_one_key_is_noticed_wherever_a_page_ends() {
+    let world = World::new().await;
+    // Two orders of one buyer on one day, among many that differ.
+    let orders: Vec<i64> = (0..40).map(|nth| 5_000 + nth).collect();
+    for number in &orders {
+        let buyer = if *number == 5_017 { 5_018 } else { *number };
+        let columns = [("PONum", (*number).into()), ("BuyerID", format!("B{buyer}").as_str().into())];
+        world.kinetic.database().write("POes", columns);
+    }
+    let mut spec = super::support::orders();
+    spec.filter = Some("PONum ge 5000".to_owned());
+    spec.key = vec!["BuyerID".to_owned()];
+    for page_size in 15..22 {
+        for track in [Track::Snapshot, Track::timestamp("ChangeDate", Resolution::Second), Track::revision()] {
+            (spec.page_size, spec.track) = (page_size, track);
+            let error = world.run(&spec).await.unwrap_err();
+            assert!(error.to_string().contains("BuyerID"), "{page_size}: {error}");
+            assert!(!world.target_is_there(&spec).await, "{page_size}: {:?}", spec.track);
+        }
+    }
+    // What tells them apart lands.
+    spec.key = vec!["PONum".to_owned()];
+    assert_eq!(world.run(&spec).await.unwrap().landed_rows, 40);
 }
 
 #[tokio::test]

@@ -93,7 +93,8 @@ impl Lookup {
                 most = (most * LONGEST / length).clamp(1, most - 1);
             };
             self.next += most;
-            let (query, schema) = (self.query.clone().top(most as u64), Arc::clone(&self.schema));
+            // One more: a key that belongs to two rows is not to pass for one that belongs to one.
+            let (query, schema) = (self.query.clone().top(most as u64 + 1), Arc::clone(&self.schema));
             let walk = Walk::new(query, schema, self.answered.clone(), Some(any), None);
             let walk = match &self.lines {
                 Some((joined, headers, navigation)) => {

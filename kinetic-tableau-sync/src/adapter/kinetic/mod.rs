@@ -227,7 +227,9 @@ impl KineticSource {
         };
         let walks = self.walks_over(spec, schema, window, headers.as_deref().map(|headers| (headers, joined))).await?;
         Ok(match headers {
+            // By the key that the server declares for the headers.
             Some(headers) => walks.into_iter().map(|walk| walk.with_lines(headers.decoder(joined))).collect(),
+            None if may_repeat(spec) => walks.into_iter().map(Walk::with_seams).collect(),
             None => walks,
         })
     }
@@ -254,7 +256,7 @@ impl KineticSource {
                 let after = window.after.as_ref().map(revision).transpose()?;
                 let after = match after {
                     Some(after) if window.overlap && self.remedies.has(Remedy::Overlap) => {
-                        Some(after.saturating_sub(i64::try_from(*overlap).unwrap_or(i64::MAX)).max(0))
+                        Some(after.saturating_sub(i64::try_from(*overlap).unwrap_or(i64::MAX)))
                     }
                     after => after,
                 };
@@ -283,7 +285,11 @@ impl KineticSource {
                     lower = lower.earlier(*overlap);
                 }
                 let bound = columns.from(&lower, form, inclusive).map_err(failed)?;
-                let bound = bound.and(columns.through(&through, form).map_err(failed)?);
+                let mut bound = bound.and(columns.through(&through, form).map_err(failed)?);
+                if let Some(seconds) = columns.seconds {
+                    // On the days in between they would come as well, and no page could begin behind one. They have been read above.
+                    bound = bound.and(field(seconds).is_not_null());
+                }
                 let mut ranks = vec![Rank::new(schema, schema.stamp, columns.stamp, RankKind::Stamp(form))?];
                 if let Some(seconds) = columns.seconds {
                     ranks.push(Rank::new(schema, schema.stamp_seconds, seconds, RankKind::Integer)?);
@@ -392,6 +398,16 @@ impl Source for KineticSource {
 
     fn company(&self) -> &str {
         self.client.company()
+    }
+}
+
+/// Whether two rows may have one place in the order: in a query that joins tables, and by a key that somebody has named. Row versions are
+/// unique in the database, and declared keys in their table.
+fn may_repeat(spec: &DatasetSpec) -> bool {
+    match (&spec.source, &spec.track) {
+        (SourceObject::Baq { .. }, _) => true,
+        (_, Track::Revision { .. }) => false,
+        _ => !spec.key.is_empty(),
     }
 }
 

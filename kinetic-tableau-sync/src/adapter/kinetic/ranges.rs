@@ -124,7 +124,7 @@ impl Reading {
         self.rows += rows;
         let number = |row: usize| batch.schema().version.and_then(|at| batch.column(at)?.i64_at(row));
         if let (Some(first), Some(last)) = (number(0), batch.rows().checked_sub(1).and_then(number)) {
-            self.span += last.abs_diff(first) + 1;
+            self.span = self.span.saturating_add(last.abs_diff(first)).saturating_add(1);
         }
     }
 
@@ -140,7 +140,7 @@ impl Reading {
         (range.position, range.whole) = (position, false);
         let until = range.until;
         walk.end_at(until);
-        if walk.has_ended() || position >= until {
+        if walk.ends_at(position, until) {
             self.ranges.swap_remove(at);
         } else {
             self.ask(id, walk);
@@ -165,7 +165,7 @@ impl Reading {
             range.whole = true;
             let (id, until, mut looking) = (range.id, range.until, self.pattern.part(range.position, range.until));
             self.flights
-                .push(Box::pin(async move { Arrival::Division(id, looking.first_between(middle, until).await) }));
+                .push(Box::pin(async move { Arrival::Division(id, looking.first_from(middle, Some(until)).await) }));
         }
     }
 

@@ -1,12 +1,16 @@
 //! Keyset paging over decoded columns: each page asks for what comes behind the last row of the one before.
 
+mod end;
+
 use std::cmp::Ordering;
 use std::sync::Arc;
 
+use self::end::Behind;
 use super::pages::{Decoded, Pages};
 use super::stamp::{Form, literal_of};
 use crate::batch::{Batch, ColumnData};
 use crate::decode::{LinesDecoder, timestamp_micros};
+use crate::engine::rows::RowHasher;
 use crate::model::Schema;
 use crate::remedy::{Remedies, Remedy};
 use crate::source::{SourceError, SourceErrorKind};
@@ -89,15 +93,6 @@ fn bool_at(column: &ColumnData, row: usize) -> Option<bool> {
     }
 }
 
-/// What is behind the last row that was read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Behind {
-    Nothing,
-    Rows,
-    /// Rows have moved meanwhile, so that it cannot be told.
-    Unknown,
-}
-
 /// A read of all rows that meet a bound, in a total order.
 #[derive(Debug)]
 pub(super) struct Walk {
@@ -120,6 +115,8 @@ pub(super) struct Walk {
     begun: Option<i64>,
     /// Whether rows at or before that are an error.
     strict: bool,
+    /// Whether two rows may have one place in the order, which must not go unseen where a page ends between them.
+    seams: bool,
     /// How often in a row the server has contradicted itself.
     doubts: u32,
     ended: bool,
@@ -153,6 +150,7 @@ impl Walk {
             until_stamp: None,
             begun: None,
             strict: false,
+            seams: false,
             doubts: 0,
             ended: false,
             remedies: Remedies::default(),
@@ -190,7 +188,8 @@ impl Walk {
     pub(super) fn part(&self, begun: i64, until: i64) -> Self {
         let (query, schema) = (self.unordered.clone(), Arc::clone(self.pages.schema()));
         let part = Self::new(query, schema, self.ranks.clone(), None, Some(vec![Literal::integer(begun)]));
-        Self { strict: true, ..part.between(Some(begun), until).with(self.remedies, self.asked) }
+        let part = part.between(Some(begun), until).with(self.remedies, self.asked);
+        Self { strict: true, seams: self.seams, ..part }
     }
 
     /// Where it ends.
@@ -201,6 +200,17 @@ impl Walk {
     /// Lets it end earlier.
     pub(super) fn end_at(&mut self, until: i64) {
         self.until = Some(until);
+    }
+
+    /// Whether there is no page behind its last row, which has come to where it ends.
+    pub(super) fn ends_at(&self, position: i64, until: i64) -> bool {
+        self.ended || position > until || (position == until && !self.seams)
+    }
+
+    /// Reads the last row of each page once more with the next one: a query that joins tables may give two rows one version, and columns
+    /// that somebody has named as the key may not tell rows apart. The second row would be lost where a page ends between them.
+    pub(super) fn with_seams(self) -> Self {
+        Self { seams: true, ..self }
     }
 
     pub(super) fn has_ended(&self) -> bool {
@@ -226,13 +236,15 @@ impl Walk {
             && self.remedies.has(Remedy::ShortPages)
     }
 
-    /// The first rank of the first row from `from` on, up to `until`.
-    pub(super) async fn first_between(&mut self, from: i64, until: i64) -> Result<Option<i64>, SourceError> {
+    /// The first rank of the first row from `from` on, up to `until` where there is such an end.
+    pub(super) async fn first_from(&mut self, from: i64, until: Option<i64>) -> Result<Option<i64>, SourceError> {
         let Some(rank) = self.ranks.first() else { return Ok(None) };
         let (name, at) = (rank.name.clone(), rank.at);
-        let within = field(name.as_str()).ge(from).and(field(name.as_str()).le(until));
-        let query = self.unordered.clone().top(1).and_filter(within).order_by(name, Order::Ascending);
-        let rows = self.pages.decoded(&query).await?.rows;
+        let mut query = self.unordered.clone().top(1).and_filter(field(name.as_str()).ge(from));
+        if let Some(until) = until {
+            query = query.and_filter(field(name.as_str()).le(until));
+        }
+        let rows = self.pages.decoded(&query.order_by(name, Order::Ascending)).await?.rows;
         Ok((rows.rows() > 0).then(|| rows.column(at)?.i64_at(0)).flatten())
     }
 
@@ -247,7 +259,17 @@ impl Walk {
         if self.ended {
             return Ok(None);
         }
-        let Decoded { rows: batch, lines } = self.page().await?;
+        let mut page = None;
+        if self.seams && self.before.is_some() && self.remedies.has(Remedy::Keyset) {
+            page = self.page_with_seam().await?;
+            if self.ended {
+                return Ok(None);
+            }
+        }
+        let Decoded { rows: batch, lines } = match page {
+            Some(page) => page,
+            None => self.page().await?,
+        };
         let Some(row) = batch.rows().checked_sub(1) else {
             match self.what_is_behind().await? {
                 Behind::Rows => {
@@ -286,7 +308,7 @@ impl Walk {
         self.last = Some(last);
         let first_rank =
             self.ranks.first().and_then(|rank| batch.column(rank.at)).and_then(|column| column.i64_at(row));
-        self.ended = self.until.is_some() && first_rank == self.until;
+        self.ended = self.until.is_some() && first_rank == self.until && !self.seams;
         self.ended |= !self.remedies.has(Remedy::ShortPages) && batch.rows() < self.asked;
         let mut end = Batch::empty(Arc::clone(batch.schema()));
         end.push_row(&batch, row).map_err(|full| SourceError::new(SourceErrorKind::Decode, full.to_string()))?;
@@ -294,69 +316,48 @@ impl Walk {
         Ok(Some(lines.unwrap_or(batch)))
     }
 
-    /// Whether the server has rows behind the last one that it does not answer with. It is asked for the very last row, without any
-    /// condition of ours, so that neither a filter which it does not understand nor an answer that came out empty by mistake can pass
-    /// for the end of the table.
-    async fn what_is_behind(&mut self) -> Result<Behind, SourceError> {
-        let whole = self.bound.is_none() && self.until.is_none();
-        if !whole && self.until.is_none() && self.until_stamp.is_none() {
-            // Rows by their keys, or without a stamp: that there are none is as likely as not.
-            return Ok(Behind::Nothing);
-        }
-        let mut last = self.unordered.clone().top(1);
-        let stamped = self.until_stamp.map_or(0, |(_, seconds)| 1 + usize::from(seconds.is_some()));
-        for rank in self.ranks.iter().take(stamped) {
-            // The server's databases sort null either way.
-            last = last.and_filter(field(rank.name.as_str()).is_not_null());
-        }
-        let descending =
-            self.ranks.iter().fold(last, |query, rank| query.order_by(rank.name.as_str(), Order::Descending));
-        let batch = self.pages.decoded(&descending).await?.rows;
-        if batch.rows() == 0 {
-            // Nothing is read before a row was seen that tells how far to read.
-            return Ok(Behind::Rows);
-        }
-        let newest: Option<Vec<Literal>> =
-            self.ranks.iter().map(|rank| rank.literal(batch.column(rank.at)?, 0)).collect();
-        if whole {
-            return Ok(if newest.is_some() && newest != self.last { Behind::Rows } else { Behind::Nothing });
-        }
-        if let Some(until) = self.until_stamp {
-            // While nothing newer came, the newest row is the last one that was to be read.
-            let stamp = self.ranks.first().and_then(|rank| timestamp_micros(batch.column(rank.at)?.text_at(0)?));
-            let seconds = until.1.and_then(|_| batch.column(self.ranks.get(1)?.at)?.i64_at(0));
-            return Ok(match stamp.map(|stamp| (stamp, seconds)) {
-                Some(stamp) if stamp == until && newest != self.last => Behind::Rows,
-                Some(stamp) if stamp == until => Behind::Nothing,
-                _ => Behind::Unknown,
-            });
-        }
-        // By revision: a row that lies behind the bound has moved since, and comes with the next window.
-        let number = self.ranks.first().and_then(|rank| batch.column(rank.at)?.i64_at(0));
-        let seen = self.position();
-        match number {
-            Some(number) if Some(number) > self.until => self.last_within(seen).await,
-            Some(number) if seen.is_none_or(|seen| number > seen) => Ok(Behind::Rows),
-            _ => Ok(Behind::Nothing),
-        }
-    }
-
-    /// The same where the newest row lies behind this walk: the server is asked for the last row within it.
-    async fn last_within(&mut self, seen: Option<i64>) -> Result<Behind, SourceError> {
-        let (Some(rank), Some(until)) = (self.ranks.first(), self.until) else { return Ok(Behind::Unknown) };
-        let (name, at) = (rank.name.clone(), rank.at);
-        let query = self.unordered.clone().top(1).and_filter(field(name.as_str()).le(until));
-        let rows = self.pages.decoded(&query.order_by(name, Order::Descending)).await?.rows;
-        Ok(match rows.column(at).and_then(|column| column.i64_at(0)) {
-            Some(last) if rows.rows() > 0 && seen.is_none_or(|seen| last > seen) => Behind::Rows,
-            // The very row that was read last.
-            Some(last) if rows.rows() > 0 && Some(last) == seen => Behind::Nothing,
-            _ => Behind::Unknown,
-        })
-    }
-
     /// The next page.
     async fn page(&mut self) -> Result<Decoded, SourceError> {
+        let mut query = self.bounded();
+        if !self.remedies.has(Remedy::Keyset) {
+            query = query.skip(self.came);
+        } else if let Some(last) = &self.last {
+            query = query.and_filter(behind(&self.ranks, last));
+        }
+        self.pages.decoded(&query).await
+    }
+
+    /// The next page, read with the last row of the one before, and without it. None where nothing else came, which a server that caps
+    /// its pages may answer as well; but for the end of the walk, where nothing else can come.
+    async fn page_with_seam(&mut self) -> Result<Option<Decoded>, SourceError> {
+        let (Some(before), Some(last)) = (&self.before, &self.last) else {
+            return Ok(None);
+        };
+        let query = self.bounded().top(self.asked as u64 + 1).and_filter(from(&self.ranks, last));
+        let page = self.pages.decoded(&query).await?;
+        let first: Option<Vec<Literal>> =
+            self.ranks.iter().map(|rank| rank.literal(page.rows.column(rank.at)?, 0)).collect();
+        if page.rows.rows() == 0 || first.as_ref() != Some(last) {
+            // It has moved.
+            return Ok(Some(page).filter(|page| page.rows.rows() > 0));
+        }
+        let mut hasher = RowHasher::default();
+        let schema = self.pages.schema();
+        if hasher.key(schema, &page.rows, 0) != hasher.key(schema, before, 0) {
+            return Err(self.out_of_order());
+        }
+        let behind: Vec<usize> = (1..page.rows.rows()).collect();
+        if behind.is_empty() {
+            self.ended = self.until.is_some() && self.position() == self.until;
+            return Ok(None);
+        }
+        let rows =
+            page.rows.only(&behind).map_err(|full| SourceError::new(SourceErrorKind::Decode, full.to_string()))?;
+        Ok(Some(Decoded { rows, lines: None }))
+    }
+
+    /// The query with what it is bounded by, but for the last row.
+    fn bounded(&self) -> Query {
         let mut query = self.query.clone();
         if let Some(bound) = &self.bound {
             query = query.and_filter(bound.clone());
@@ -364,12 +365,15 @@ impl Walk {
         if let (Some(until), Some(rank)) = (self.until, self.ranks.first()) {
             query = query.and_filter(field(rank.name.as_str()).le(until));
         }
-        if !self.remedies.has(Remedy::Keyset) {
-            query = query.skip(self.came);
-        } else if let Some(last) = &self.last {
-            query = query.and_filter(behind(&self.ranks, last));
-        }
-        self.pages.decoded(&query).await
+        query
+    }
+
+    fn out_of_order(&self) -> SourceError {
+        let names: Vec<&str> = self.ranks.iter().map(|rank| rank.name.as_str()).collect();
+        let message = format!("rows do not follow each other in the order of {}", names.join(", "));
+        SourceError::new(SourceErrorKind::Order, message).with_hint(
+            "each row must have a value of its own there: check `key` and `track`; a BAQ with a join may repeat them",
+        )
     }
 
     /// Rows must follow each other strictly in the order that was asked for: otherwise the next page would begin at the wrong place,
@@ -380,11 +384,7 @@ impl Walk {
             if let Some((before, row_before)) = previous
                 && !self.follows(batch, row, before, row_before)
             {
-                let names: Vec<&str> = self.ranks.iter().map(|rank| rank.name.as_str()).collect();
-                let message = format!("rows do not follow each other in the order of {}", names.join(", "));
-                return Err(SourceError::new(SourceErrorKind::Order, message).with_hint(
-                    "each row must have a value of its own there: check `key` and `track`; a BAQ with a join may repeat them",
-                ));
+                return Err(self.out_of_order());
             }
             previous = Some((batch, row));
         }
@@ -411,6 +411,22 @@ impl Walk {
             }
         }
         false
+    }
+}
+
+/// The condition for a row and what is behind it.
+fn from(ranks: &[Rank], last: &[Literal]) -> Filter {
+    if let ([rank], [value]) = (ranks, last)
+        && rank.kind != RankKind::Bool
+    {
+        return field(rank.name.as_str()).ge(value.clone());
+    }
+    let parts = ranks.iter().zip(last);
+    let same = parts.map(|(rank, value)| field(rank.name.as_str()).eq(value.clone())).reduce(Filter::and);
+    let behind = behind(ranks, last);
+    match same {
+        Some(same) => same.or(behind),
+        None => behind,
     }
 }
 
@@ -463,6 +479,18 @@ mod tests {
         assert_eq!(
             text(&key, &last),
             "Company gt 'E1' or (Company eq 'E1' and Num gt 7) or (Company eq 'E1' and Num eq 7 and Name gt 'O''Hara')"
+        );
+    }
+
+    #[test]
+    fn a_seam_holds_the_last_row_as_well() {
+        let revision = [rank("SysRevID", RankKind::Integer)];
+        let text = |ranks: &[Rank], last: &[Literal]| from(ranks, last).to_odata().unwrap();
+        assert_eq!(text(&revision, &[Literal::integer(7)]), "SysRevID ge 7");
+        let key = [rank("Num", RankKind::Integer), rank("Voided", RankKind::Bool)];
+        assert_eq!(
+            text(&key, &[Literal::integer(7), Literal::boolean(true)]),
+            "(Num eq 7 and Voided eq true) or Num gt 7"
         );
     }
 

@@ -96,14 +96,16 @@ fn at(path: &Path, error: StateError) -> StateError {
 
 fn prepared(connection: &mut Connection, path: &Path) -> Result<(), StateError> {
     connection.busy_timeout(super::BUSY).map_err(storage)?;
+    // Before anything is written: another program's file stays as it is.
+    if tables(connection)? > 0 {
+        ours(connection, path)?;
+    }
     // Of a new file only. Blocks of records have megabytes, and each page of theirs is handled by itself.
     connection.pragma_update(None, "page_size", 16_384).map_err(storage)?;
     connection.pragma_update(None, "journal_mode", "wal").map_err(storage)?;
     connection.pragma_update(None, "synchronous", "full").map_err(storage)?;
     let transaction = writing(connection)?;
-    let tables: i64 =
-        transaction.query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get(0)).map_err(storage)?;
-    let made = if tables == 0 {
+    let made = if tables(&transaction)? == 0 {
         transaction.pragma_update(None, "application_id", APPLICATION).map_err(storage)?;
         0
     } else {
@@ -123,6 +125,10 @@ pub(super) fn check(connection: &Connection, path: &Path) -> Result<(), StateErr
     }
     let message = format!("the state file {} is of an older form", path.display());
     Err(StateError::new(StateErrorKind::Corrupt, message))
+}
+
+fn tables(connection: &Connection) -> Result<i64, StateError> {
+    connection.query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get(0)).map_err(storage)
 }
 
 /// How many steps a file has behind it.
