@@ -1,6 +1,6 @@
 //! Fills a load from the source: everything, or what changed.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::journal::Journal;
@@ -16,7 +16,7 @@ use crate::destination::{DestinationErrorKind, Load, LoadKind, LoadPlan};
 use crate::mapping::Mapper;
 use crate::model::{Cursor, DatasetSpec, RunId, Schema, Track};
 use crate::remedy::Remedy;
-use crate::source::Window;
+use crate::source::{SourceError, SourceErrorKind, Window};
 
 /// Keys that are asked for together.
 pub(super) const KEYS: usize = 2_000;
@@ -104,6 +104,8 @@ pub(super) struct Filling<'a> {
     pub(super) older: u64,
     /// What is rejected, by earlier runs or by this one.
     pub(super) open: OpenRejects,
+    /// Keys that a full load has read more than once, the first of them.
+    pub(super) again: BTreeSet<String>,
 }
 
 impl<'a> Work<'a> {
@@ -162,7 +164,36 @@ impl<'a> Work<'a> {
             self.sift_window(filling, window, None, u64::MAX).await?;
             through = now;
         }
+        self.tell_apart(filling).await?;
         Ok(Some(through))
+    }
+
+    /// A key that was read more than once belongs to a row that was written meanwhile, or to several rows, of which all but one would be
+    /// lost. Those keys are asked for: a row that is written has only one place at a time.
+    async fn tell_apart(&self, filling: &mut Filling<'a>) -> Result<(), SyncError> {
+        if filling.again.is_empty() {
+            return Ok(());
+        }
+        let keys = self.key_batch(filling.again.iter().map(String::as_str))?;
+        let mut reader = self.reader(What::Keys(keys));
+        let mut found = HashSet::new();
+        loop {
+            let batch = match reader.next().await {
+                Ok(Some(batch)) => batch,
+                Ok(None) => return Ok(()),
+                // This source, or this key, is one that rows cannot be looked up by.
+                Err(error) if error.kind() == SourceErrorKind::Config => return Ok(()),
+                Err(error) => return Err(self.error(Stage::Read, error)),
+            };
+            let mut keys = (0..batch.rows()).map(|row| filling.hasher.key(batch.schema(), &batch, row));
+            if !keys.all(|key| found.insert(key)) {
+                let names: Vec<&str> = self.schema.key_columns().map(|column| column.source.as_str()).collect();
+                let message =
+                    format!("keys of ({}) belong to more than one row; nothing was published", names.join(", "));
+                let error = SourceError::new(SourceErrorKind::Order, message);
+                return Err(self.error(Stage::Read, error.with_hint("name columns in `key` that tell all rows apart")));
+            }
+        }
     }
 
     /// Reads what changed behind `after`.
@@ -268,6 +299,11 @@ impl<'a> Work<'a> {
             filling.journal.flush().await?;
             prints.lookup_staged(&self.spec.id, self.run, chunk.keys()).await.map_err(state)?
         };
+        if plan.is_none() {
+            for (batch, row) in chunk.again(&staged).take(KEYS.saturating_sub(filling.again.len())) {
+                filling.again.insert(filling.hasher.key_text(batch.schema(), batch, row).to_owned());
+            }
+        }
         let mut fresh = Batch::empty(Arc::clone(self.schema));
         let mut replacing = Batch::empty(Arc::clone(self.schema));
         let Filling { journal, counts, behind, older, .. } = filling;
@@ -424,6 +460,7 @@ impl<'a> Work<'a> {
             behind: None,
             older: 0,
             open: OpenRejects::continuing(self.rejected),
+            again: BTreeSet::new(),
         }
     }
 

@@ -432,7 +432,7 @@ impl<'a> Work<'a> {
     }
 
     /// Keys as columns. They were written by this engine, as JSON arrays in the order of the key.
-    fn key_batch<'t>(&self, texts: impl Iterator<Item = &'t str>) -> Result<Batch, SyncError> {
+    pub(super) fn key_batch<'t>(&self, texts: impl Iterator<Item = &'t str>) -> Result<Batch, SyncError> {
         let schema = Arc::new(self.schema.key_only());
         let broken = || self.error(Stage::State, crate::store::damaged_fingerprints());
         let mut page = String::from("{\"value\":[");

@@ -52,6 +52,20 @@ impl Chunk {
         self.rows.iter().map(|(_, _, print)| (print.key, None)).collect()
     }
 
+    /// The rows whose keys this run has read before, in another version or with another content.
+    pub(super) fn again<'s>(
+        &'s self,
+        staged: &'s HashMap<u128, Option<Seen>>,
+    ) -> impl Iterator<Item = (&'s Batch, usize)> {
+        let mut here = HashMap::with_capacity(self.rows.len());
+        let again = self.rows.iter().filter(move |(_, _, print)| {
+            let other = |seen: Seen| (seen.version, seen.row) != (print.version, print.row);
+            let now = Seen { version: print.version, row: print.row };
+            here.insert(print.key, now).is_some_and(other) || known(staged, print.key).is_some_and(other)
+        });
+        again.filter_map(|&(at, row, _)| Some((self.batches.get(at)?, row)))
+    }
+
     /// Decides on every row, in the order in which they were read, and counts. Calls `land` for the rows that land; of several
     /// versions of one key in the chunk only the newest lands, and of equally new ones the last.
     ///

@@ -58,7 +58,20 @@ async fn a_key_that_does_not_tell_rows_apart_publishes_nothing() {
     let mut spec = invoices();
     spec.key = vec!["VendorNum".to_owned()];
     let error = world.run(&spec).await.unwrap_err();
+    check(&world, &error, Stage::Read, &["VendorNum", "a value of its own", "check `key`"]);
+    assert!(!world.target_is_there(&spec).await);
+    // All rows lie so far back that none is looked for twice.
+    spec.track = Track::Revision { column: "SysRevID".to_owned(), overlap: 0 };
+    let error = world.run(&spec).await.unwrap_err();
     check(&world, &error, Stage::Load, &["VendorNum", "more than one row"]);
+    assert!(!world.target_is_there(&spec).await);
+    // Only two rows share a key, and one of them is young.
+    spec.key = vec!["InvoiceNum".to_owned()];
+    spec.track = Track::Revision { column: "SysRevID".to_owned(), overlap: 20 };
+    let number = world.kinetic.rows("APInvoices")[3].get("InvoiceNum").unwrap().clone();
+    world.kinetic.database().write("APInvoices", [("VendorNum", 999_999.into()), ("InvoiceNum", number)]);
+    let error = world.run(&spec).await.unwrap_err();
+    check(&world, &error, Stage::Read, &["InvoiceNum", "a value of its own", "check `key`"]);
     assert!(!world.target_is_there(&spec).await);
 }
 

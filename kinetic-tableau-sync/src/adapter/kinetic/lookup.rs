@@ -93,7 +93,8 @@ impl Lookup {
                 most = (most * LONGEST / length).clamp(1, most - 1);
             };
             self.next += most;
-            let (query, schema) = (self.query.clone().top(most as u64), Arc::clone(&self.schema));
+            // One more than there can be, to see where a key belongs to more than one row.
+            let (query, schema) = (self.query.clone().top(most as u64 + 1), Arc::clone(&self.schema));
             let walk = Walk::new(query, schema, self.answered.clone(), Some(any), None);
             let walk = match &self.lines {
                 Some((joined, headers, navigation)) => {
