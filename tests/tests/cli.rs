@@ -418,6 +418,44 @@ async fn pruning_the_trail_leaves_what_waits_to_be_delivered() {
     succeeded(&world.run(&["audit", "--prune", "1s"]).await);
 }
 
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn interrupted_at_any_moment_it_ends_soon_and_goes_on_with_the_next_run() {
+    let world = World::start(300).await;
+    let mut interrupted = 0;
+    for nth in 0..12_u64 {
+        world.kinetic.random_changes("APInvoices", 10, nth);
+        let arguments: &[&str] = if nth % 3 == 0 { &["sync", "--full", "ap_invoices"] } else { &["sync"] };
+        let sync = world.command(arguments).await.spawn().unwrap();
+        tokio::time::sleep(Duration::from_millis(40 + nth * 83 % 700)).await;
+        // Twice, as an impatient operator does; or as a service manager does.
+        let signals: &[&str] = if nth % 2 == 0 { &["-INT", "-INT"] } else { &["-TERM"] };
+        let sent = std::time::Instant::now();
+        for signal in signals {
+            let process = sync.id().unwrap().to_string();
+            let _ = Command::new("kill").args([*signal, process.as_str()]).stderr(Stdio::null()).status().await;
+        }
+        let output = sync.wait_with_output().await.unwrap();
+        world.shows_no_secret(&output);
+        assert!(sent.elapsed() < Duration::from_secs(8), "{:?} after signal {nth}", sent.elapsed());
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        match output.status.code() {
+            // It was through; or it did not listen to signals yet, which end it then.
+            Some(0) | None => {}
+            Some(130) => {
+                interrupted += 1;
+                assert!(said.starts_with("error: interrupted; ") && said.lines().count() == 2, "{nth}: {said}");
+            }
+            code => panic!("{nth}: {code:?}: {said}"),
+        }
+        // At once: nobody has to wait until a lease lapses.
+        succeeded(&world.run(&["sync"]).await);
+        succeeded(&world.run(&["sync"]).await);
+        world.is_equal().await;
+    }
+    assert!(interrupted > 5, "only {interrupted} were interrupted");
+}
+
 /// How often it is killed at a random moment.
 const KILLS: u64 = 50;
 

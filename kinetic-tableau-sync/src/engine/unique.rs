@@ -44,6 +44,8 @@ impl Work<'_> {
             let batch: Option<Batch> = match reader.next().await {
                 // The rows that it answers are not in the order of their keys.
                 Err(error) if error.kind() == SourceErrorKind::Order => return Err(self.not_unique()),
+                // This source, or this key, is one that rows cannot be looked up by.
+                Err(error) if error.kind() == SourceErrorKind::Config => return Ok(()),
                 answer => answer.map_err(|error| self.error(Stage::Read, error))?,
             };
             let Some(batch) = batch else { return Ok(()) };

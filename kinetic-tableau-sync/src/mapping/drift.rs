@@ -1,7 +1,7 @@
 //! Columns that have come, gone or changed in the source since the last landing.
 
 use super::{ChangedType, Derive, DerivedColumn, MissingColumn, NewColumn, OfferedColumn};
-use crate::model::{ColumnType, DatasetSpec, Schema, SourceObject};
+use crate::model::{Column, ColumnType, DatasetSpec, Schema, SourceObject};
 
 /// What the policies make of a dataset.
 #[derive(Debug)]
@@ -23,9 +23,19 @@ pub(crate) fn adjust(
     let mut adjusted = spec.clone();
     let mut nulls = Vec::new();
     let has = |name: &str| offered.iter().any(|column| column.name == name);
-    let landed_type = |name: &str| {
-        landed?.columns.iter().find(|column| column.landed && column.source == name).map(|column| column.kind)
+    let landed_name = |name: &str| match (spec.mapping.rename.get(name), &spec.source) {
+        (Some(renamed), _) => renamed.clone(),
+        (None, SourceObject::Lines { navigation, .. }) => {
+            let of_line = name.strip_prefix(navigation.as_str()).and_then(|name| name.strip_prefix('/'));
+            of_line.unwrap_or(name).to_owned()
+        }
+        (None, _) => name.to_owned(),
     };
+    // A column that has landed empty comes from none of the source.
+    let is_of = |column: &Column, name: &str| {
+        column.landed && (column.source == name || (column.source.is_empty() && column.name == landed_name(name)))
+    };
+    let landed_type = |name: &str| landed?.columns.iter().find(|column| is_of(column, name)).map(|column| column.kind);
 
     for name in spec.select.iter().filter(|name| !has(name)) {
         match spec.drift.missing {
@@ -40,9 +50,9 @@ pub(crate) fn adjust(
                 let kind = spec.types.get(name).copied().or_else(|| landed_type(name)).unwrap_or(ColumnType::Text);
                 adjusted.types.remove(name);
                 adjusted.mapping.nulls.remove(name);
-                let landed_name = adjusted.mapping.rename.remove(name).unwrap_or_else(|| name.clone());
+                adjusted.mapping.rename.remove(name);
                 if policy == MissingColumn::Null {
-                    nulls.push((landed_name, kind));
+                    nulls.push((landed_name(name), kind));
                 }
             }
         }
@@ -91,7 +101,7 @@ impl Drifted {
 mod tests {
     use super::*;
     use crate::mapping::Drift;
-    use crate::model::{Column, Target};
+    use crate::model::Target;
 
     fn spec(drift: Drift) -> DatasetSpec {
         let source = SourceObject::Baq { id: "b".to_owned(), parameters: Vec::new() };
@@ -148,6 +158,28 @@ mod tests {
         assert_eq!((empty.spec.select, empty.nulls), (vec!["K".to_owned()], vec![("A".to_owned(), ColumnType::Date)]));
         let no_key = offered(&[("A", ColumnType::Text)]);
         assert!(adjust(&of(MissingColumn::Null), &no_key, None).unwrap_err().contains("key column K"));
+    }
+
+    #[test]
+    fn an_empty_column_keeps_its_landed_name_and_type_from_run_to_run() {
+        let now = offered(&[("K", ColumnType::Int32)]);
+        let mut spec = spec(Drift { missing: MissingColumn::Null, ..Drift::default() });
+        let mut landed = landed(ColumnType::Date);
+        for source in ["A", ""] {
+            // The second time it has landed empty, from no column of the source.
+            landed.columns[1].source = source.to_owned();
+            let empty = adjust(&spec, &now, Some(&landed)).unwrap();
+            assert_eq!(empty.nulls, [("A".to_owned(), ColumnType::Date)], "from '{source}'");
+        }
+        spec.mapping.rename.insert("A".to_owned(), "On".to_owned());
+        landed.columns[1].name = "On".to_owned();
+        assert_eq!(adjust(&spec, &now, Some(&landed)).unwrap().nulls, [("On".to_owned(), ColumnType::Date)]);
+        // A column of lines lands without the way to them.
+        spec.source = SourceObject::Lines { service: "S".to_owned(), set: "T".to_owned(), navigation: "Ls".to_owned() };
+        spec.select = vec!["K".to_owned(), "Ls/A".to_owned()];
+        spec.mapping.rename.clear();
+        landed.columns[1].name = "A".to_owned();
+        assert_eq!(adjust(&spec, &now, Some(&landed)).unwrap().nulls, [("A".to_owned(), ColumnType::Date)]);
     }
 
     #[test]

@@ -73,6 +73,14 @@ async fn a_key_that_does_not_tell_rows_apart_publishes_nothing() {
             assert!(!world.target_is_there(&spec).await, "{page_size} {track} {overlap}");
         }
     }
+    // Only two rows share a key, and one of them is young.
+    spec.key = vec!["InvoiceNum".to_owned()];
+    spec.track = Track::Revision { column: "SysRevID".to_owned(), overlap: 20 };
+    let number = world.kinetic.rows("APInvoices")[3].get("InvoiceNum").unwrap().clone();
+    world.kinetic.database().write("APInvoices", [("VendorNum", 999_999.into()), ("InvoiceNum", number)]);
+    let error = world.run(&spec).await.unwrap_err();
+    assert!(error.to_string().contains("InvoiceNum"), "{error}");
+    assert!(!world.target_is_there(&spec).await);
 }
 
 #[tokio::test]

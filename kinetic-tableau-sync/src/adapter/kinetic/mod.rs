@@ -298,7 +298,7 @@ impl KineticSource {
                 Ok(vec![
                     unstamped,
                     Walk::new(query, Arc::clone(schema), ranks, Some(bound), None)
-                        .through_stamp(through.micros(), through.seconds),
+                        .through_stamp(through.moment(), through.seconds),
                 ])
             }
             // In the order of the key, which changes do not move.

@@ -27,15 +27,26 @@ pub(super) enum Form {
     Bare,
 }
 
+/// A moment for comparison: microseconds in UTC, or as written where there is no offset; and the rest of the fraction in picoseconds,
+/// since SQL Server's `datetime2` has seven digits.
+pub(super) type Moment = (i64, u32);
+
+/// The moment that a text tells; none when it is no date.
+pub(super) fn moment_of(text: &str) -> Option<Moment> {
+    let micros = timestamp_micros(text)?;
+    let fraction = text.split_once('.').map_or("", |(_, fraction)| fraction);
+    let digits = fraction.bytes().take_while(u8::is_ascii_digit).skip(6).chain(std::iter::repeat(b'0'));
+    Some((micros, digits.take(6).fold(0, |rest, digit| rest * 10 + u32::from(digit - b'0'))))
+}
+
 /// A moment as the server wrote it.
 #[derive(Clone, Debug)]
 pub(super) struct Stamp {
-    /// The written date and time.
+    /// The written date and time, up to the microsecond.
     local: NaiveDateTime,
     /// What stood behind it: nothing, `Z` or an offset.
     suffix: String,
-    /// For comparison: microseconds in UTC, or as written where there is no offset.
-    micros: i64,
+    moment: Moment,
 }
 
 impl Stamp {
@@ -45,13 +56,13 @@ impl Stamp {
     }
 
     fn read(text: &str) -> Option<Self> {
-        let micros = timestamp_micros(text)?;
+        let moment = moment_of(text)?;
         let time = text.find(['T', ' ']).unwrap_or(text.len());
         let cut = text.get(time..)?.find(['Z', 'z', '+', '-']).map_or(text.len(), |at| time + at);
         let (written, suffix) = text.split_at_checked(cut)?;
         let micros_as_written = timestamp_micros(written)?;
         let local = chrono::DateTime::from_timestamp_micros(micros_as_written)?.naive_utc();
-        Some(Self { local, suffix: suffix.to_owned(), micros })
+        Some(Self { local, suffix: suffix.to_owned(), moment })
     }
 
     /// The forms worth trying, the likeliest first.
@@ -66,7 +77,18 @@ impl Stamp {
             Form::Zulu => "Z",
             Form::Bare => "",
         };
-        Literal::datetime_text(format!("{}{suffix}", self.local.format("%Y-%m-%dT%H:%M:%S%.f")))
+        Literal::datetime_text(format!("{}{suffix}", self.written()))
+    }
+
+    /// The date and time as they were written, to the last digit that is not zero.
+    fn written(&self) -> String {
+        match self.moment.1 {
+            0 => self.local.format("%Y-%m-%dT%H:%M:%S%.f").to_string(),
+            rest => {
+                let digits = format!("{}{rest:06}", self.local.format("%Y-%m-%dT%H:%M:%S.%6f"));
+                digits.trim_end_matches('0').to_owned()
+            }
+        }
     }
 
     /// The moment that much earlier.
@@ -75,8 +97,8 @@ impl Stamp {
         let beginning = Self::beginning();
         match self.local.checked_sub_signed(by) {
             Some(local) if local >= beginning.local => {
-                let micros = self.micros.saturating_sub(by.num_microseconds().unwrap_or(i64::MAX));
-                Self { local, suffix: self.suffix.clone(), micros }
+                let micros = self.moment.0.saturating_sub(by.num_microseconds().unwrap_or(i64::MAX));
+                Self { local, suffix: self.suffix.clone(), moment: (micros, self.moment.1) }
             }
             _ => Self { suffix: self.suffix.clone(), ..beginning },
         }
@@ -86,25 +108,25 @@ impl Stamp {
     fn at_time(&self, time: NaiveTime) -> Self {
         let local = self.local.date().and_time(time);
         let moved = local.signed_duration_since(self.local).num_microseconds().unwrap_or_default();
-        Self { local, suffix: self.suffix.clone(), micros: self.micros.saturating_add(moved) }
+        Self { local, suffix: self.suffix.clone(), moment: (self.moment.0.saturating_add(moved), 0) }
     }
 
     /// Before all stamps: the first moment that the server's dates can hold.
     pub(super) fn beginning() -> Self {
         let local = NaiveDate::from_ymd_opt(1, 1, 1).unwrap_or_default().and_time(NaiveTime::MIN);
-        Self { local, suffix: String::new(), micros: local.and_utc().timestamp_micros() }
+        Self { local, suffix: String::new(), moment: (local.and_utc().timestamp_micros(), 0) }
     }
 }
 
 impl fmt::Display for Stamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.local.format("%Y-%m-%dT%H:%M:%S%.f"), self.suffix)
+        write!(f, "{}{}", self.written(), self.suffix)
     }
 }
 
 impl PartialEq for Stamp {
     fn eq(&self, other: &Self) -> bool {
-        self.micros == other.micros
+        self.moment == other.moment
     }
 }
 
@@ -118,7 +140,7 @@ impl PartialOrd for Stamp {
 
 impl Ord for Stamp {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.micros.cmp(&other.micros)
+        self.moment.cmp(&other.moment)
     }
 }
 
@@ -159,9 +181,9 @@ impl Position {
         Self { stamp: from.at_time(NaiveTime::MIN), seconds: Some(seconds) }
     }
 
-    /// Microseconds of the stamp.
-    pub(super) fn micros(&self) -> i64 {
-        self.stamp.micros
+    /// The moment of the stamp.
+    pub(super) fn moment(&self) -> Moment {
+        self.stamp.moment
     }
 }
 
@@ -254,6 +276,15 @@ mod tests {
         assert_eq!(written("2024-05-22T08:00:00-05:00", Form::Bare), "2024-05-22T08:00:00");
         assert_eq!(written("2024-05-22T08:00:00-05:00", Form::AsSent), "2024-05-22T08:00:00-05:00");
         assert_eq!(written("2024-05-22", Form::AsSent), "2024-05-22T00:00:00");
+        // Seven digits, as `datetime2` has: cut off, the newest row would lie behind its own stamp.
+        for text in ["2024-05-22T08:00:00.1234567Z", "2024-05-22T08:00:00.0000001Z", "2024-05-22T08:00:00.000300Z"] {
+            let exact = written(text, Form::AsSent);
+            assert_eq!(moment_of(&exact), moment_of(text), "{exact}");
+            assert_eq!(Stamp::read(text).unwrap().to_string(), exact);
+        }
+        assert_eq!(written("2024-05-22T08:00:00.1234567Z", Form::Bare), "2024-05-22T08:00:00.1234567");
+        let (early, late) = ("2024-05-22T08:00:00.1234561", "2024-05-22T08:00:00.1234567");
+        assert!(Stamp::read(early).unwrap() < Stamp::read(late).unwrap());
     }
 
     #[test]

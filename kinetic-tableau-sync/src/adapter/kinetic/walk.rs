@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use self::end::Behind;
 use super::pages::{Decoded, Pages};
-use super::stamp::{Form, literal_of};
+use super::stamp::{Form, Moment, literal_of, moment_of};
 use crate::batch::{Batch, ColumnData};
-use crate::decode::{LinesDecoder, timestamp_micros};
+use crate::decode::LinesDecoder;
 use crate::engine::rows::RowHasher;
 use crate::model::Schema;
 use crate::remedy::{Remedies, Remedy};
@@ -80,7 +80,7 @@ impl Rank {
                 if one == other {
                     return Some(Ordering::Equal);
                 }
-                Some(timestamp_micros(one)?.cmp(&timestamp_micros(other)?))
+                Some(moment_of(one)?.cmp(&moment_of(other)?))
             }
         }
     }
@@ -109,8 +109,8 @@ pub(super) struct Walk {
     before: Option<Batch>,
     /// The value of the first rank behind which nothing can follow.
     until: Option<i64>,
-    /// The same where the first rank is a stamp: microseconds, and the second of the day where that is the second rank.
-    until_stamp: Option<(i64, Option<i64>)>,
+    /// The same where the first rank is a stamp: its moment, and the second of the day where that is the second rank.
+    until_stamp: Option<(Moment, Option<i64>)>,
     /// The value of the first rank behind which it began.
     begun: Option<i64>,
     /// Whether rows at or before that are an error.
@@ -249,8 +249,8 @@ impl Walk {
     }
 
     /// The newest stamp that is to be read is this one; of a stamp in two columns `seconds` is the second.
-    pub(super) fn through_stamp(mut self, micros: i64, seconds: Option<i64>) -> Self {
-        self.until_stamp = Some((micros, seconds));
+    pub(super) fn through_stamp(mut self, moment: Moment, seconds: Option<i64>) -> Self {
+        self.until_stamp = Some((moment, seconds));
         self
     }
 
@@ -559,5 +559,8 @@ mod tests {
         assert!(accepts(&stamp, &[&format!(r#"{{"C0":"{early}","C1":true}},{{"C0":"{late}","C1":false}}"#)]));
         assert!(!accepts(&stamp, &[&format!(r#"{{"C0":"{late}","C1":false}},{{"C0":"{early}","C1":true}}"#)]));
         assert!(!accepts(&stamp, &[&format!(r#"{{"C0":"{late}","C1":true}},{{"C0":"{late}","C1":false}}"#)]));
+        // They differ by less than a microsecond, and the server orders them all the same.
+        let (early, late) = ("2024-01-01T00:00:00.1234561", "2024-01-01T00:00:00.1234567");
+        assert!(accepts(&stamp, &[&format!(r#"{{"C0":"{early}","C1":true}},{{"C0":"{late}","C1":false}}"#)]));
     }
 }

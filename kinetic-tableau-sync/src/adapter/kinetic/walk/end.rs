@@ -2,8 +2,7 @@
 
 use epicor_kinetic::{Literal, Order, field};
 
-use super::Walk;
-use crate::decode::timestamp_micros;
+use super::{Walk, moment_of};
 use crate::source::SourceError;
 
 /// What is behind the last row that was read.
@@ -45,7 +44,7 @@ impl Walk {
         }
         if let Some(until) = self.until_stamp {
             // While nothing newer came, the newest row is the last one that was to be read.
-            let stamp = self.ranks.first().and_then(|rank| timestamp_micros(batch.column(rank.at)?.text_at(0)?));
+            let stamp = self.ranks.first().and_then(|rank| moment_of(batch.column(rank.at)?.text_at(0)?));
             let seconds = until.1.and_then(|_| batch.column(self.ranks.get(1)?.at)?.i64_at(0));
             return Ok(match stamp.map(|stamp| (stamp, seconds)) {
                 Some(stamp) if stamp == until && newest != self.last => Behind::Rows,
