@@ -15,6 +15,8 @@ mod model_seeds;
 #[cfg(test)]
 mod odata;
 #[cfg(test)]
+mod postgres;
+#[cfg(test)]
 mod python;
 #[cfg(test)]
 mod tableau_client;

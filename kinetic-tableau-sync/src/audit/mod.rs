@@ -186,6 +186,7 @@ pub trait AuditStore: std::fmt::Debug + Send + Sync + 'static {
 #[error("audit trail: {message}")]
 pub struct AuditError {
     message: String,
+    transient: bool,
     #[source]
     cause: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
@@ -193,7 +194,19 @@ pub struct AuditError {
 impl AuditError {
     /// A failure with a one-line message.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), cause: None }
+        Self { message: message.into(), transient: false, cause: None }
+    }
+
+    /// Says that running again may help: the store could not be reached.
+    #[must_use]
+    pub fn transient(mut self) -> Self {
+        self.transient = true;
+        self
+    }
+
+    /// Whether running again may help.
+    pub fn is_transient(&self) -> bool {
+        self.transient
     }
 
     /// Adds the cause.

@@ -187,9 +187,10 @@ impl SyncError {
             },
             Cause::State(error) => match error.kind() {
                 // Somebody else works on it, or did meanwhile: give way.
-                StateErrorKind::Leased | StateErrorKind::Stale => retry,
+                StateErrorKind::Leased | StateErrorKind::Stale | StateErrorKind::Unavailable => retry,
                 _ => Disposition::Operator,
             },
+            Cause::Audit(error) if error.is_transient() => retry,
             Cause::Stopped => Disposition::Retry { after: Duration::ZERO },
             Cause::Audit(_) | Cause::Loss(_) | Cause::Mapping { .. } | Cause::Rejected { .. } | Cause::Invariant(_) => {
                 Disposition::Operator
@@ -205,8 +206,11 @@ impl SyncError {
             Cause::State(error) => Some(match error.kind() {
                 StateErrorKind::Leased => "wait until the other process has finished, or stop it",
                 StateErrorKind::Stale => "another process wrote this dataset's state meanwhile; run again",
-                StateErrorKind::Storage => "check that the state file's directory exists, is writable and has space",
-                StateErrorKind::Corrupt => "restore the state file from a copy, or remove it to begin with a full load",
+                StateErrorKind::Unavailable => "nothing is lost; the next run goes on once the store can be reached",
+                StateErrorKind::Storage => {
+                    "check that the state file's directory, or the database, is writable and has space"
+                }
+                StateErrorKind::Corrupt => "restore the state from a copy, or remove it to begin with a full load",
             }),
             Cause::Audit(_) => Some("check that the audit store is writable and has space"),
             Cause::Loss(_) => Some(
