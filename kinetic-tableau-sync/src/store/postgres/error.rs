@@ -1,6 +1,7 @@
 //! Failures of Postgres in our words: the cause and the next step on one line, never a password, never a row.
 
 use std::error::Error as _;
+use std::time::Duration;
 
 use tokio_postgres::Error;
 use tokio_postgres::error::SqlState;
@@ -93,6 +94,15 @@ pub(super) fn is_refused(error: &Error) -> bool {
             std::io::ErrorKind::ConnectionRefused | std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::NotFound
         )
     })
+}
+
+/// Somebody took the connection and said nothing.
+pub(super) fn silent(place: &Place, waited: Duration) -> StateError {
+    unavailable(format!(
+        "cannot connect to Postgres at {place}: it has not answered for {} s; check that the server runs, and the host and port in the \
+         connection string",
+        waited.as_secs()
+    ))
 }
 
 /// No connection could be made.

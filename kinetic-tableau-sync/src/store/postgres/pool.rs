@@ -12,6 +12,8 @@ use super::options::{Place, Resolved};
 use super::tls::Tls;
 use crate::store::StateError;
 
+/// How long a server may take from the connection to the end of the sign-in.
+const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long an idle connection is kept.
 const IDLE: Duration = Duration::from_mins(5);
 /// How long a server is waited for that is starting, or that was there before and listens no more.
@@ -26,13 +28,19 @@ pub(super) struct Pool {
     permits: Arc<Semaphore>,
     size: usize,
     wait: Duration,
+    /// How long all hosts together may take until one has let us in.
+    answer: Duration,
 }
 
 impl Pool {
     /// Makes the first connection at once: what is wrong with the address should be told now.
     pub(super) async fn open(resolved: &Resolved) -> Result<Arc<Self>, StateError> {
+        let config = resolved.config.clone();
+        let hosts = config.get_hosts().len().max(config.get_hostaddrs().len()).max(1);
+        let each = config.get_connect_timeout().copied().unwrap_or_default() + HANDSHAKE;
         let pool = Self {
-            config: resolved.config.clone(),
+            answer: each * u32::try_from(hosts).unwrap_or(u32::MAX),
+            config,
             tls: resolved.tls.clone(),
             place: resolved.place.clone(),
             idle: Mutex::default(),
@@ -78,7 +86,12 @@ impl Pool {
     async fn connect(&self, was_there: bool) -> Result<Client, StateError> {
         let until = Instant::now() + PATIENCE;
         loop {
-            match self.config.connect(self.tls.clone()).await {
+            // Of the client's own timeouts none is for a server that takes the connection and then says nothing.
+            let answer = tokio::time::timeout(self.answer, self.config.connect(self.tls.clone())).await;
+            let Ok(connected) = answer else {
+                return Err(error::silent(&self.place, self.answer));
+            };
+            match connected {
                 Ok((client, connection)) => {
                     tokio::spawn(async move {
                         // Its end is seen by whoever waits for an answer.

@@ -42,13 +42,11 @@ async fn make(transaction: &Transaction, schema: &str, place: &Place) -> Result<
     // Whoever is at it may take its time.
     transaction.run("SET LOCAL lock_timeout TO 0").await?;
     lock(transaction, schema).await?;
-    let made = match made(transaction, schema).await? {
-        Some(made) => made,
-        None => {
-            begin_schema(transaction, schema, place).await?;
-            0
-        }
-    };
+    let found = made(transaction, schema).await?;
+    if found.is_none() {
+        begin_schema(transaction, schema, place).await?;
+    }
+    let made = found.unwrap_or_default();
     for (nth, step) in STEPS.iter().enumerate().skip(made) {
         transaction.run(step).await?;
         let number = i32::try_from(nth + 1).unwrap_or(i32::MAX);

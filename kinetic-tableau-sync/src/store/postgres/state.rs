@@ -50,12 +50,12 @@ async fn take(
     transaction
         .execute(
             "INSERT INTO lease (dataset, fence, expires) VALUES ($1, 0, '-infinity') ON CONFLICT DO NOTHING",
-            &[name.clone()],
+            std::slice::from_ref(&name),
         )
         .await?;
     transaction.run(BUSY).await?;
     // Not only its columns but the row itself: that is what a commit under the old fence holds.
-    if !transaction.locks("SELECT 1 FROM lease WHERE dataset = $1 FOR UPDATE", &[name.clone()]).await? {
+    if !transaction.locks("SELECT 1 FROM lease WHERE dataset = $1 FOR UPDATE", std::slice::from_ref(&name)).await? {
         let message = format!("dataset {dataset} is being worked on: its holder has not finished a write");
         return Err(StateError::new(StateErrorKind::Leased, message));
     }

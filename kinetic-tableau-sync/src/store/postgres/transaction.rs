@@ -47,7 +47,7 @@ impl Prologues {
                 ("statement_timeout", timeout),
                 ("lock_timeout", statement),
                 // A worker that is stopped half way, or cut off, must not keep its locks.
-                ("idle_in_transaction_session_timeout", statement.max(Duration::from_secs(60))),
+                ("idle_in_transaction_session_timeout", statement.max(Duration::from_mins(1))),
             ];
             for (name, value) in set {
                 // Writing to a String cannot fail. The server counts in 32 bits.

@@ -40,14 +40,12 @@ async fn lock(transaction: &Transaction, dataset: &str) -> Result<End, StateErro
     let dataset: Param<'_> = (&dataset, Type::TEXT);
     let query = "SELECT sequence, hash, nextval(pg_get_serial_sequence('audit_entry', 'id')) FROM audit_chain \
                  WHERE dataset = $1 FOR UPDATE";
-    let row = match transaction.row(query, &[dataset.clone()]).await? {
-        Some(row) => Some(row),
-        None => {
-            let make = "INSERT INTO audit_chain VALUES ($1, 0, $2, 0, $2) ON CONFLICT DO NOTHING";
-            transaction.execute(make, &[dataset.clone(), (&[0_u8; HASH].as_slice(), Type::BYTEA)]).await?;
-            transaction.row(query, &[dataset]).await?
-        }
-    };
+    let mut row = transaction.row(query, std::slice::from_ref(&dataset)).await?;
+    if row.is_none() {
+        let make = "INSERT INTO audit_chain VALUES ($1, 0, $2, 0, $2) ON CONFLICT DO NOTHING";
+        transaction.execute(make, &[dataset.clone(), (&[0_u8; HASH].as_slice(), Type::BYTEA)]).await?;
+        row = transaction.row(query, &[dataset]).await?;
+    }
     let row = row.ok_or_else(|| corrupt("the end of a chain of the audit trail has vanished"))?;
     let before: &[u8] = transaction.get(&row, 1)?;
     Ok(End {

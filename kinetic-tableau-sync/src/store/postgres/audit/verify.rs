@@ -103,7 +103,7 @@ async fn one(transaction: &Transaction, chain: &Chain) -> Result<(Verification, 
     if let (Some((at, why)), Some((sequence, position))) = (&mut found.first_broken, which)
         && i64::try_from(*at) == Ok(sequence)
     {
-        why.push_str(&format!("; the record at place {position} is missing or was altered"));
+        *why = format!("{why}; the record at place {position} is missing or was altered");
     }
     if found.first_broken.is_none() && last != chain.end {
         let wrong = if last.sequence < chain.end.sequence {
