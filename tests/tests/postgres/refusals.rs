@@ -66,6 +66,17 @@ async fn what_is_wrong_with_the_connection_is_told_without_the_password() {
 }
 
 #[tokio::test]
+async fn a_database_that_does_not_take_every_text_is_refused() {
+    let database = database().await;
+    let server = PostgresServer::shared().await.unwrap();
+    let name = format!("latin_{}", database.name());
+    let make = format!("CREATE DATABASE {name} OWNER kinetic ENCODING 'LATIN1' TEMPLATE template0");
+    server.admin().await.unwrap().batch_execute(&make).await.unwrap();
+    let error = refused(PostgresOptions::new(database.url().replace(database.name(), &name))).await;
+    assert_clear(&error, StateErrorKind::Storage, &["LATIN1", "ENCODING 'UTF8'"], database.password());
+}
+
+#[tokio::test]
 async fn over_the_socket_it_works_as_well() {
     let database = database().await;
     let store = PostgresStore::connect(PostgresOptions::new(database.over_socket())).await.unwrap();

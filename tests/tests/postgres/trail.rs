@@ -103,30 +103,25 @@ async fn two_hundred_thousand_records_are_copied_found_by_key_and_whatever_is_al
     let filter = AuditFilter { since: Some(since), until: Some(until), ..AuditFilter::default() };
     let found_between = store.records(&filter).await.unwrap();
     assert_eq!(found_between.len(), MANY, "from the nanosecond on, and before the other one");
-    let filter =
-        AuditFilter { since: Some(since + Duration::from_nanos(1)), limit: Some(200_000), ..AuditFilter::default() };
-    assert_eq!(store.records(&filter).await.unwrap().len(), 6 * MANY);
+    let since = Some(since + Duration::from_nanos(1));
+    let filter = AuditFilter { since, until: Some(until), ..AuditFilter::default() };
+    assert!(store.records(&filter).await.unwrap().is_empty(), "a nanosecond later");
 
-    // What is altered is found at its place.
-    let swap = "UPDATE audit_record r SET key = o.key, key_part = o.key_part FROM audit_record o \
-                WHERE (r.key_part, o.key_part) IN (('INV-40000', 'INV-40001'), ('INV-40001', 'INV-40000'))";
-    let kept = "CREATE TABLE kept AS SELECT * FROM audit_record WHERE key_part = 'INV-123456'; \
-                DELETE FROM audit_record WHERE key_part = 'INV-123456'";
-    for (alteration, undone, at) in [
+    // What is altered is found at its place: each of these lies before the one above.
+    for (alteration, at) in [
+        // One bit of one byte.
+        ("UPDATE audit_record SET hash = set_byte(hash, 3, get_byte(hash, 3) # 1) WHERE key_part = 'INV-160000'", 17),
+        ("DELETE FROM audit_record WHERE key_part = 'INV-123456'", 13),
         (
-            "UPDATE audit_record SET hash = set_byte(hash, 3, get_byte(hash, 3) # 1) WHERE key_part = 'INV-160000'",
-            "UPDATE audit_record SET hash = set_byte(hash, 3, get_byte(hash, 3) # 1) WHERE key_part = 'INV-160000'",
-            17,
+            "UPDATE audit_record r SET key = o.key, key_part = o.key_part FROM audit_record o \
+             WHERE (r.key_part, o.key_part) IN (('INV-40000', 'INV-40001'), ('INV-40001', 'INV-40000'))",
+            5,
         ),
-        (swap, swap, 5),
-        (kept, "INSERT INTO audit_record TABLE kept", 13),
     ] {
         sql.batch_execute(alteration).await.unwrap();
-        assert_eq!(store.verify().await.unwrap().first_broken.map(|(at, _)| at), Some(at), "{alteration}");
-        sql.batch_execute(undone).await.unwrap();
+        let (broken, why) = store.verify().await.unwrap().first_broken.unwrap();
+        assert_eq!((broken, why.starts_with("dataset ap: ")), (at, true), "{alteration}: {why}");
     }
-    let again = store.verify().await.unwrap();
-    assert_eq!((again.first_broken, again.head), (None, found.head), "each was put back");
 }
 
 #[tokio::test]

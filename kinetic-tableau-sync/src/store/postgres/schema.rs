@@ -10,6 +10,9 @@ use crate::store::StateError;
 /// The steps. They are never edited: what is wrong with one is put right by another one behind it.
 const STEPS: [&str; 2] = [include_str!("migrations/0001_state.sql"), include_str!("migrations/0002_audit.sql")];
 
+/// The oldest version of Postgres whose partitions can be attached while others write.
+const OLDEST: i32 = 12;
+
 /// Brings a schema to the newest form. Any number of processes may do so at once: one does it, the others wait for it.
 pub(super) async fn prepare(shared: &Shared) -> Result<(), StateError> {
     let transaction = shared.begin(Access::WriteAll, "preparing the tables").await?;
@@ -44,6 +47,7 @@ async fn make(transaction: &Transaction, schema: &str, place: &Place) -> Result<
     lock(transaction, schema).await?;
     let found = made(transaction, schema).await?;
     if found.is_none() {
+        fits(transaction, place).await?;
         begin_schema(transaction, schema, place).await?;
     }
     let made = found.unwrap_or_default();
@@ -56,6 +60,23 @@ async fn make(transaction: &Transaction, schema: &str, place: &Place) -> Result<
                 &[(&number, Type::INT4), (&env!("CARGO_PKG_VERSION"), Type::TEXT)],
             )
             .await?;
+    }
+    Ok(())
+}
+
+/// Whether our tables can be made in a database at all.
+async fn fits(transaction: &Transaction, place: &Place) -> Result<(), StateError> {
+    let query = "SELECT current_setting('server_version_num')::integer / 10000, current_setting('server_encoding')";
+    let row = transaction.row(query, &[]).await?.ok_or_else(|| corrupt("Postgres does not answer what it is"))?;
+    let (version, encoding): (i32, &str) = (transaction.get(&row, 0)?, transaction.get(&row, 1)?);
+    if version < OLDEST {
+        return Err(storage(format!("Postgres {version} is too old; {OLDEST} or later is needed")));
+    }
+    if encoding != "UTF8" {
+        return Err(storage(format!(
+            "the database {} takes texts in {encoding} only; make one with ENCODING 'UTF8' TEMPLATE template0",
+            place.database()
+        )));
     }
     Ok(())
 }

@@ -12,9 +12,6 @@ use crate::checkpoint::Checkpoint;
 use crate::model::DatasetId;
 use crate::store::{Lease, StateError, StateErrorKind, StateStore, Versioned, stale, taken_over};
 
-/// How long a lease is waited for while its holder is about to commit something.
-const BUSY: &str = "SET LOCAL lock_timeout TO 5000";
-
 /// The time now, and the end of a lease of `$3` microseconds from then: by the clock in `$2`, or the database's.
 const NOW: &str = "COALESCE($2, clock_timestamp())";
 
@@ -47,15 +44,15 @@ async fn take(
 ) -> Result<Lease, StateError> {
     let name = stored(dataset.as_str());
     let name: Param<'_> = (&name, Type::TEXT);
-    transaction
-        .execute(
-            "INSERT INTO lease (dataset, fence, expires) VALUES ($1, 0, '-infinity') ON CONFLICT DO NOTHING",
-            std::slice::from_ref(&name),
-        )
-        .await?;
-    transaction.run(BUSY).await?;
     // Not only its columns but the row itself: that is what a commit under the old fence holds.
-    if !transaction.locks("SELECT 1 FROM lease WHERE dataset = $1 FOR UPDATE", std::slice::from_ref(&name)).await? {
+    let lock = "SELECT 1 FROM lease WHERE dataset = $1 FOR UPDATE";
+    let mut locked = transaction.locks(lock, std::slice::from_ref(&name)).await?;
+    if locked == Some(0) {
+        let make = "INSERT INTO lease (dataset, fence, expires) VALUES ($1, 0, '-infinity') ON CONFLICT DO NOTHING";
+        transaction.execute(make, std::slice::from_ref(&name)).await?;
+        locked = transaction.locks(lock, std::slice::from_ref(&name)).await?;
+    }
+    if locked.is_none() {
         let message = format!("dataset {dataset} is being worked on: its holder has not finished a write");
         return Err(StateError::new(StateErrorKind::Leased, message));
     }
@@ -140,7 +137,7 @@ impl StateStore for PostgresStore {
     }
 
     async fn lease(&self, dataset: &DatasetId, owner: &str, ttl: Duration) -> Result<Lease, StateError> {
-        let transaction = self.shared.begin(Access::Write, "taking a lease").await?;
+        let transaction = self.shared.begin(Access::Lease, "taking a lease").await?;
         let taken = take(&transaction, dataset, owner, self.now(), ttl).await;
         transaction.end(taken).await
     }

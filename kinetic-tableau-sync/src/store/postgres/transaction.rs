@@ -25,27 +25,39 @@ pub(super) enum Access {
     ReadAll,
     /// Writes a little.
     Write,
+    /// Takes a lease, and waits only a little for one whose holder is about to commit something.
+    Lease,
     /// Rewrites a lot.
     WriteAll,
 }
 
+impl Access {
+    fn writes(self) -> bool {
+        matches!(self, Self::Write | Self::Lease | Self::WriteAll)
+    }
+}
+
 /// The statements that begin transactions.
 #[derive(Debug)]
-pub(super) struct Prologues([String; 4]);
+pub(super) struct Prologues([String; 5]);
+
+/// How long a lease is waited for while its holder is about to commit something.
+const BUSY: Duration = Duration::from_secs(5);
 
 impl Prologues {
     pub(super) fn new(schema: &str, statement: Duration, long: Duration) -> Self {
         let prologue = |access: Access| {
-            let (mode, timeout) = match access {
-                Access::Read => ("REPEATABLE READ READ ONLY", statement),
-                Access::ReadAll => ("REPEATABLE READ READ ONLY", long),
-                Access::Write => ("READ COMMITTED READ WRITE", statement),
-                Access::WriteAll => ("READ COMMITTED READ WRITE", long),
+            let (mode, timeout, lock) = match access {
+                Access::Read => ("REPEATABLE READ READ ONLY", statement, statement),
+                Access::ReadAll => ("REPEATABLE READ READ ONLY", long, statement),
+                Access::Write => ("READ COMMITTED READ WRITE", statement, statement),
+                Access::Lease => ("READ COMMITTED READ WRITE", statement, statement.min(BUSY)),
+                Access::WriteAll => ("READ COMMITTED READ WRITE", long, statement),
             };
             let mut text = format!("BEGIN ISOLATION LEVEL {mode};SET LOCAL search_path TO {}", quoted(schema));
             let set = [
                 ("statement_timeout", timeout),
-                ("lock_timeout", statement),
+                ("lock_timeout", lock),
                 // A worker that is stopped half way, or cut off, must not keep its locks.
                 ("idle_in_transaction_session_timeout", statement.max(Duration::from_mins(1))),
             ];
@@ -53,21 +65,22 @@ impl Prologues {
                 // Writing to a String cannot fail. The server counts in 32 bits.
                 let _ = write!(text, ";SET LOCAL {name} TO {}", value.as_millis().clamp(1, 2_147_483_647));
             }
-            if matches!(access, Access::Write | Access::WriteAll) {
+            if access.writes() {
                 // What is acknowledged is on disk, whatever the server is set to.
                 text.push_str(";SET LOCAL synchronous_commit TO on");
             }
             text
         };
-        Self([Access::Read, Access::ReadAll, Access::Write, Access::WriteAll].map(prologue))
+        Self([Access::Read, Access::ReadAll, Access::Write, Access::Lease, Access::WriteAll].map(prologue))
     }
 
     fn of(&self, access: Access) -> &str {
-        let [read, read_all, write, write_all] = &self.0;
+        let [read, read_all, write, lease, write_all] = &self.0;
         match access {
             Access::Read => read,
             Access::ReadAll => read_all,
             Access::Write => write,
+            Access::Lease => lease,
             Access::WriteAll => write_all,
         }
     }
@@ -83,7 +96,7 @@ impl Shared {
     /// Begins a transaction; `doing` tells in messages what it is for. Its first statement finds out whether the server is still
     /// there, so that a connection from before a restart costs nothing but another try.
     pub(super) async fn begin(&self, access: Access, doing: &'static str) -> Result<Transaction, StateError> {
-        if self.is_read_only && matches!(access, Access::Write | Access::WriteAll) {
+        if self.is_read_only && access.writes() {
             return Err(storage(format!("{doing} is refused: the store was opened for reading only")));
         }
         loop {
@@ -110,11 +123,12 @@ impl Transaction {
         self.client()?.batch_execute(statements).await.map_err(|error| self.failed(&error))
     }
 
-    /// Runs a statement that may find a lock taken; false when it did. Then the transaction can only be ended, whichever way.
-    pub(super) async fn locks(&self, statement: &str, params: &[Param<'_>]) -> Result<bool, StateError> {
+    /// Runs a statement that may find a lock taken; none when it did. Then the transaction can only be ended, whichever way. Answers
+    /// how many rows were locked.
+    pub(super) async fn locks(&self, statement: &str, params: &[Param<'_>]) -> Result<Option<u64>, StateError> {
         match self.client()?.execute_typed(statement, params).await {
-            Ok(_) => Ok(true),
-            Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => Ok(false),
+            Ok(rows) => Ok(Some(rows)),
+            Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => Ok(None),
             Err(error) => Err(self.failed(&error)),
         }
     }

@@ -98,7 +98,7 @@ async fn drop_month(shared: &Shared, month: Month) -> Result<(), StateError> {
     let dropped = async {
         transaction.run(PATIENCE).await?;
         // From here on nobody writes records, so that what is seen of entries is all there is.
-        if !transaction.locks("LOCK TABLE ONLY audit_record IN ACCESS EXCLUSIVE MODE", &[]).await? {
+        if transaction.locks("LOCK TABLE ONLY audit_record IN ACCESS EXCLUSIVE MODE", &[]).await?.is_none() {
             return Ok(());
         }
         let left = "SELECT 1 FROM audit_entry WHERE records IS NOT NULL AND at >= $1 AND at < $2 LIMIT 1";
