@@ -124,7 +124,7 @@ async fn a_statement_that_hangs_ends_and_can_be_tried_again() {
     let database = database().await;
     let owner = store(&database).await;
     let lease = owner.lease(&"ap".into(), "worker", Duration::from_mins(1)).await.unwrap();
-    let hasty = PostgresStore::connect(options(&database).statement_timeout(Duration::from_millis(300)).connections(1))
+    let hasty = PostgresStore::connect(options(&database).statement_timeout(Duration::from_secs(1)).connections(1))
         .await
         .unwrap();
     let mut sql = database.connect().await.unwrap();

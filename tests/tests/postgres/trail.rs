@@ -41,7 +41,6 @@ async fn trail(database: &Database, records: usize) -> PostgresStore {
         store.append(segment("ap", &name, at, run * records, records)).await.unwrap();
         store.record(landed("ap", &name)).await.unwrap();
     }
-    client(database).await.batch_execute("ANALYZE").await.unwrap();
     store
 }
 
@@ -82,11 +81,12 @@ async fn two_hundred_thousand_records_are_copied_found_by_key_and_whatever_is_al
     let store = PostgresStore::connect_read_only(super::options(&database)).await.unwrap();
     assert!(after.0 >= before.0 + 4, "indexes for keys are used: {before:?} {after:?}");
     assert_eq!(after.1, before.1, "and nothing is read through");
+    sql.batch_execute("ANALYZE").await.unwrap();
     for condition in ["key = '[\"EPIC06\",354,\"INV-123456\"]'", "key_part = 'INV-123456'"] {
         let plan = sql.query(&format!("EXPLAIN SELECT * FROM audit_trail WHERE {condition}"), &[]).await.unwrap();
         let plan: Vec<String> = plan.iter().map(|row| row.get(0)).collect();
         let plan = plan.join("\n");
-        assert!(plan.contains("Index Scan") && plan.contains("_key"), "{plan}");
+        assert!(plan.contains("Index Scan") && plan.contains("_key_"), "{plan}");
         assert!(!plan.contains("Seq Scan on audit_record"), "{plan}");
     }
 
@@ -134,7 +134,6 @@ async fn whatever_is_altered_in_rows_or_entries_is_found_at_its_place() {
         ("UPDATE audit_record SET version = version + 1 WHERE key_part = 'INV-100'", 5),
         ("UPDATE audit_record SET key = replace(key, 'EPIC06', 'EPIC07') WHERE key_part = 'INV-51'", 3),
         ("UPDATE audit_record SET key_part = 'INV-0' WHERE key_part = 'INV-499'", 19),
-        ("UPDATE audit_record SET long_key = key WHERE key_part = 'INV-499'", 19),
         ("UPDATE audit_record SET hash = '' WHERE key_part = 'INV-150'", 7),
         ("UPDATE audit_record SET dimensions[2] = '1.00' WHERE key_part = 'INV-200'", 9),
         ("UPDATE audit_record SET dimensions = NULL WHERE key_part = 'INV-200'", 9),

@@ -12,6 +12,8 @@ use tokio::time::{Instant, sleep, timeout};
 use super::{at, client, database, options, store};
 
 const TTL: Duration = Duration::from_mins(1);
+/// Lapses within a test, but not while a busy machine gets to its next line.
+const LITTLE: Duration = Duration::from_secs(4);
 
 #[tokio::test]
 async fn leases_exclude_and_a_released_one_keeps_counting() {
@@ -41,13 +43,13 @@ async fn a_lease_lapses_by_the_clock_of_the_database() {
     let database = database().await;
     // Workers whose own clocks are years apart.
     let (one, other) = (store(&database).await, store(&database).await);
-    let held = one.lease(&"ap".into(), "first worker", Duration::from_millis(700)).await.unwrap();
+    let held = one.lease(&"ap".into(), "first worker", LITTLE).await.unwrap();
     let now = client(&database).await.query_one("SELECT clock_timestamp()", &[]).await.unwrap();
     let now: chrono::DateTime<Utc> = now.get(0);
-    assert!(held.expires > now && held.expires < now + Duration::from_secs(1), "{held:?}");
+    assert!(held.expires > now && held.expires < now + LITTLE, "{held:?}");
     assert!(other.lease(&"ap".into(), "second worker", TTL).await.is_err(), "not before it has lapsed");
-    let held = one.renew(&held, Duration::from_millis(700)).await.unwrap();
-    sleep(Duration::from_millis(900)).await;
+    let held = one.renew(&held, LITTLE).await.unwrap();
+    sleep(LITTLE + Duration::from_millis(200)).await;
     let taken = other.lease(&"ap".into(), "second worker", TTL).await.unwrap();
     assert!(taken.fence > held.fence);
     assert_eq!(one.renew(&held, TTL).await.unwrap_err().kind(), StateErrorKind::Leased);
@@ -174,7 +176,7 @@ async fn whoever_writes_a_checkpoint_holds_the_newest_lease_in_that_moment() {
         written += its_written;
         refused += its_refused;
     }
-    assert!(written > 20 && refused > 20, "{written} written, {refused} refused: both happen");
+    assert!(written > 5 && refused > 5, "{written} written, {refused} refused: both happen");
     let count = "SELECT count(*), count(*) FILTER (WHERE fence::text <> cursor) FROM seen";
     let row = watch.query_one(count, &[]).await.unwrap();
     assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1)), (written, 0));
@@ -228,9 +230,18 @@ async fn few_connections_serve_many_and_none_is_left_in_a_transaction() {
         reader.await.unwrap();
     }
     assert!(store.load(&"ap".into()).await.unwrap().is_some());
+    // Those that were dropped are noticed by the server when it looks at them next.
     let count = "SELECT count(*), count(*) FILTER (WHERE state LIKE 'idle in%') FROM pg_stat_activity \
                  WHERE datname = current_database() AND pid <> pg_backend_pid()";
-    let row = client(&database).await.query_one(count, &[]).await.unwrap();
-    assert!(row.get::<_, i64>(0) <= 3, "{} connections", row.get::<_, i64>(0));
-    assert_eq!(row.get::<_, i64>(1), 0);
+    let sql = client(&database).await;
+    let until = Instant::now() + Duration::from_secs(20);
+    loop {
+        let row = sql.query_one(count, &[]).await.unwrap();
+        let (all, hanging): (i64, i64) = (row.get(0), row.get(1));
+        if all <= 2 && hanging == 0 {
+            break;
+        }
+        assert!(Instant::now() < until, "{all} connections, {hanging} in a transaction");
+        sleep(Duration::from_millis(50)).await;
+    }
 }

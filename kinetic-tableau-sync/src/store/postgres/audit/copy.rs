@@ -10,10 +10,10 @@ use crate::store::postgres::error::storage;
 use crate::store::postgres::{indexed, last_part, stored};
 
 pub(super) const STATEMENT: &str = "COPY audit_record \
-    (at, entry, version, position, action, hash, key, key_part, long_key, row_id, stamp, reason, dimensions) \
+    (at, entry, version, position, action, hash, key, key_part, row_id, stamp, reason, dimensions) \
     FROM STDIN (FORMAT binary)";
 
-const FIELDS: i16 = 13;
+const FIELDS: i16 = 12;
 /// What stands before the first row: the mark, no flags, no extension.
 const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 /// Microseconds from 1970 to 2000, from which Postgres counts.
@@ -42,15 +42,9 @@ pub(super) fn encode(segment: &AuditSegment, entry: i64) -> Result<Vec<Bytes>, S
         out.put_i32(2);
         out.put_i16(i16::from(action.code()));
         field(&mut out, &hash.to_be_bytes())?;
-        let whole = stored(records.keys.at(row));
-        let key = indexed(&whole);
-        field(&mut out, key.as_bytes())?;
-        field(&mut out, indexed(&stored(&last_part(records.keys.at(row)))).as_bytes())?;
-        if key == whole {
-            out.put_i32(-1);
-        } else {
-            field(&mut out, whole.as_bytes())?;
-        }
+        let key = records.keys.at(row);
+        field(&mut out, stored(key).as_bytes())?;
+        field(&mut out, indexed(&stored(&last_part(key))).as_bytes())?;
         for texts in [&records.row_ids, &records.stamps, &records.reasons] {
             match texts.at(row) {
                 "" => out.put_i32(-1),

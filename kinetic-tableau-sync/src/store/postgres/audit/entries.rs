@@ -18,7 +18,7 @@ pub(super) const ENTRY: &str = "id, sequence, at, nanos, dataset, run, hash, eve
                                 datasource, request_id, dimension_names";
 
 /// The columns of a record, in the order in which [`Record::read`] takes them.
-pub(super) const RECORD: &str = "r.entry, r.version, r.position, r.action, r.hash, r.key, r.key_part, r.long_key, r.row_id, \
+pub(super) const RECORD: &str = "r.entry, r.version, r.position, r.action, r.hash, r.key, r.key_part, r.row_id, \
                                  r.stamp, r.reason, r.dimensions";
 
 /// One entry of a chain as it is stored.
@@ -140,7 +140,6 @@ pub(super) struct Record<'r> {
     hash: Option<u128>,
     key: &'r str,
     key_part: &'r str,
-    long_key: Option<&'r str>,
     row_id: Option<&'r str>,
     stamp: Option<&'r str>,
     reason: Option<&'r str>,
@@ -159,11 +158,10 @@ impl<'r> Record<'r> {
             hash: hash.try_into().ok().map(u128::from_be_bytes),
             key: transaction.get(row, 5)?,
             key_part: transaction.get(row, 6)?,
-            long_key: transaction.get(row, 7)?,
-            row_id: transaction.get(row, 8)?,
-            stamp: transaction.get(row, 9)?,
-            reason: transaction.get(row, 10)?,
-            dimensions: transaction.get(row, 11)?,
+            row_id: transaction.get(row, 7)?,
+            stamp: transaction.get(row, 8)?,
+            reason: transaction.get(row, 9)?,
+            dimensions: transaction.get(row, 10)?,
         })
     }
 
@@ -173,15 +171,12 @@ impl<'r> Record<'r> {
 
     /// The key as it was written.
     pub(super) fn key(&self) -> Cow<'r, str> {
-        original(self.long_key.unwrap_or(self.key))
+        original(self.key)
     }
 
-    /// Whether the columns by which keys are found say what the key says.
+    /// Whether the column by which keys are found says what the key says.
     fn is_indexed(&self) -> bool {
-        let whole = self.long_key.unwrap_or(self.key);
-        indexed(whole) == self.key
-            && self.long_key.is_some() == (indexed(whole) != whole)
-            && indexed(&stored(&last_part(&original(whole)))) == self.key_part
+        indexed(&stored(&last_part(&self.key()))) == self.key_part
     }
 
     /// Puts the record behind others of its segment; false when it is not what we have written.

@@ -91,25 +91,31 @@ async fn by_key(
     key: &str,
     limit: usize,
 ) -> Result<Vec<AuditRecord>, StateError> {
-    transaction.run("LOCK TABLE audit_record IN ACCESS SHARE MODE").await?;
+    // Of a table that it has not looked at yet the server believes that a key is common, and would rather read everything.
+    let prepare = "LOCK TABLE audit_record IN ACCESS SHARE MODE;SET LOCAL enable_seqscan TO off";
+    transaction.run(prepare).await?;
     let mut conditions = Conditions::of(filter, "e.");
-    let key = conditions.value(indexed(&stored(key)).into_owned(), Type::TEXT);
-    conditions.texts.push(format!("(r.key = {key} OR r.key_part = {key})"));
+    let key = stored(key);
+    let part = conditions.value(indexed(&key).into_owned(), Type::TEXT);
+    let whole = conditions.value(key.into_owned(), Type::TEXT);
+    let mut of_records = vec![format!("(key = {whole} OR key_part = {part})")];
     // Once more for the records, so that only partitions are looked into that may hold some.
     for (bound, sign) in [(filter.since, ">="), (filter.until, "<=")] {
         if let Some(bound) = bound {
             let at = conditions.value(moment(bound).0, Type::TIMESTAMPTZ);
-            conditions.texts.push(format!("r.at {sign} {at}"));
+            of_records.push(format!("at {sign} {at}"));
         }
     }
     if let Some(action) = filter.action {
         let action = conditions.value(i16::from(action.code()), Type::INT2);
-        conditions.texts.push(format!("r.action = {action}"));
+        of_records.push(format!("action = {action}"));
     }
     let limit = conditions.value(i64::try_from(limit).unwrap_or(i64::MAX), Type::INT8);
     let query = format!(
-        "SELECT {RECORD} FROM audit_record r JOIN audit_entry e ON e.id = r.entry AND e.at = r.at WHERE {} \
+        "WITH r AS MATERIALIZED (SELECT * FROM audit_record WHERE {}) \
+         SELECT {RECORD} FROM r JOIN audit_entry e ON e.id = r.entry AND e.at = r.at WHERE {} \
          ORDER BY r.at DESC, r.entry DESC, r.position DESC LIMIT {limit}",
+        of_records.join(" AND "),
         conditions.text()
     );
     let rows = transaction.rows(&query, &conditions.params()).await?;

@@ -48,18 +48,18 @@ CREATE TABLE audit_record (
     -- 1 insert, 2 update, 3 delete, 4 reject.
     action smallint NOT NULL,
     hash bytea NOT NULL,
-    -- Cut where it is too long for an index; then `long_key` is the whole.
     key text COLLATE "C" NOT NULL,
-    -- The last or only part of the key.
+    -- The last or only part of the key; cut where it is too long for an index.
     key_part text COLLATE "C" NOT NULL,
-    long_key text,
     row_id text,
     stamp text,
     reason text,
-    dimensions text[],
-    PRIMARY KEY (at, entry, position)
+    dimensions text[]
 ) PARTITION BY RANGE (at);
-CREATE INDEX audit_record_by_key ON audit_record (key);
+-- All records of a segment are one entry of this index.
+CREATE INDEX audit_record_by_entry ON audit_record (at, entry);
+-- Keys come in any order and may be long; their hashes cost half as much as they themselves.
+CREATE INDEX audit_record_by_key ON audit_record USING hash (key);
 CREATE INDEX audit_record_by_key_part ON audit_record (key_part);
 
 -- Segments that were pruned while their records are still being removed.
@@ -79,7 +79,6 @@ CREATE VIEW audit_trail AS
         CASE r.action WHEN 1 THEN 'insert' WHEN 2 THEN 'update' WHEN 3 THEN 'delete' ELSE 'reject' END AS action,
         r.key,
         r.key_part,
-        r.long_key,
         r.version,
         r.row_id,
         r.stamp,
