@@ -65,9 +65,9 @@ pub(super) fn install() -> Result<PathBuf, PostgresError> {
     let moved = fs::rename(&unpacked, &home);
     drop(lock);
     match moved {
-        Err(_) if programs.is_dir() => Ok(programs),
+        // Or somebody else was faster.
+        _ if programs.is_dir() => Ok(programs),
         Err(error) => Err(PostgresError::io("move Postgres to", &home, &error)),
-        Ok(()) if programs.is_dir() => Ok(programs),
         Ok(()) => Err(failed(&format!("the package {PACKAGE} {VERSION} holds none"))),
     }
 }

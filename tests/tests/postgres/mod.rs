@@ -40,7 +40,7 @@ fn moment(text: &str) -> DateTime<Utc> {
     text.parse().unwrap()
 }
 
-fn at(cursor: impl ToString) -> Checkpoint {
+fn at(cursor: u64) -> Checkpoint {
     Checkpoint { cursor: Some(Cursor::new(cursor.to_string())), ..Checkpoint::default() }
 }
 
