@@ -246,4 +246,14 @@ mod tests {
         assert_eq!(retry.next_attempt(u32::MAX, now), at("2026-11-23T16:00:00Z"));
         assert_eq!(Disposition::Operator.next_attempt(1, now), None);
     }
+
+    #[test]
+    fn a_store_that_is_away_is_waited_for() {
+        let failed = |cause: Cause| SyncError::new(&"ap".into(), None, Stage::Audit, cause).disposition();
+        let retry = |disposition| matches!(disposition, Disposition::Retry { .. });
+        assert!(retry(failed(StateError::new(StateErrorKind::Unavailable, "away").into())));
+        assert!(!retry(failed(StateError::new(StateErrorKind::Storage, "full").into())));
+        assert!(retry(failed(AuditError::new("away").transient().into())));
+        assert!(!retry(failed(AuditError::new("full").into())));
+    }
 }

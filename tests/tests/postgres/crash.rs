@@ -147,3 +147,27 @@ async fn a_server_that_stays_away_is_told_and_nothing_hangs() {
     server.restart().await.unwrap();
     store.store(&lease, None, &at(1)).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_connection_that_was_cut_unseen_costs_nothing() {
+    let database = super::database().await;
+    let store = super::store(&database).await;
+    let version = store.write_note("a", None, "1").await.unwrap();
+    // On another thread, while ours does not get to see the end of its connection.
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                       WHERE datname = current_database() AND pid <> pg_backend_pid()";
+            let sql = database.connect().await.unwrap();
+            assert_eq!(sql.query(cut, &[]).await.unwrap().len(), 1);
+            let left = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()";
+            while sql.query_one(left, &[]).await.unwrap().get::<_, i64>(0) > 1 {
+                sleep(Duration::from_millis(5)).await;
+            }
+        });
+    })
+    .join()
+    .unwrap();
+    store.write_note("a", Some(version), "2").await.unwrap();
+}

@@ -104,6 +104,11 @@ async fn a_server_that_restarts_while_rows_land_costs_a_run_and_no_row() {
             assert!(matches!(error.disposition(), Disposition::Retry { .. }), "{error}: {:?}", error.hint());
         }
     }
+    // One that stays away is no reason to call a person.
+    server.stop();
+    let error = world.run(&spec).await.unwrap_err();
+    assert!(matches!(error.disposition(), Disposition::Retry { .. }), "{error}: {:?}", error.hint());
+    server.restart().await.unwrap();
     // A lease that nobody could give back lapses by itself; here it need not be waited for.
     database.connect().await.unwrap().batch_execute("UPDATE kinetic_tableau.lease SET owner = NULL").await.unwrap();
     world.run(&spec).await.unwrap();

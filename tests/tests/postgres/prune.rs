@@ -126,3 +126,50 @@ async fn a_prune_that_died_half_way_is_finished_by_the_next_one() {
     assert_eq!(rows, 3_800);
     assert_eq!(partitions(&sql).await.first().map(String::as_str), Some("audit_record_2026_03"));
 }
+
+/// Whether somebody holds the partitions of the trail, so that none can be dropped.
+async fn are_partitions_held(sql: &tokio_postgres::Client) -> bool {
+    let lock = "BEGIN; SET LOCAL lock_timeout TO 300; LOCK TABLE ONLY audit_record IN ACCESS EXCLUSIVE MODE";
+    let held = sql.batch_execute(lock).await.is_err();
+    sql.batch_execute("ROLLBACK").await.unwrap();
+    held
+}
+
+#[tokio::test]
+async fn whoever_reads_or_writes_records_keeps_the_months_until_the_end() {
+    let database = database().await;
+    let store = store(&database).await;
+    a_year(&store).await;
+    let looking = client(&database).await;
+    assert!(!are_partitions_held(&looking).await);
+    let key = AuditFilter { key: Some("INV-7".to_owned()), ..AuditFilter::default() };
+    // Each is stopped half way, at a table that it needs besides the records.
+    for (what, stop) in [
+        ("verify", "LOCK TABLE audit_entry IN ACCESS EXCLUSIVE MODE"),
+        ("newest", "LOCK TABLE audit_entry IN ACCESS EXCLUSIVE MODE"),
+        ("by key", "LOCK TABLE audit_entry IN ACCESS EXCLUSIVE MODE"),
+        ("append", "LOCK TABLE audit_chain IN ACCESS EXCLUSIVE MODE"),
+    ] {
+        let mut stopping = client(&database).await;
+        let stopped = stopping.transaction().await.unwrap();
+        stopped.batch_execute(stop).await.unwrap();
+        let working = async {
+            match what {
+                "verify" => assert_eq!(store.verify().await.unwrap().first_broken, None),
+                "newest" => assert!(!store.records(&AuditFilter::default()).await.unwrap().is_empty()),
+                "by key" => assert_eq!(store.records(&key).await.unwrap().len(), 1),
+                _ => store.append(segment("ap", "next", moment("2026-11-28T00:00:00Z"), 0, 10)).await.unwrap(),
+            }
+        };
+        let ((), ()) = tokio::join!(working, async {
+            let waits =
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+            while looking.query_one(waits, &[]).await.unwrap().get::<_, i64>(0) == 0 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            assert!(are_partitions_held(&looking).await, "{what}");
+            stopped.rollback().await.unwrap();
+        });
+    }
+    assert!(!are_partitions_held(&looking).await);
+}

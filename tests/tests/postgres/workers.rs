@@ -80,22 +80,31 @@ async fn a_takeover_waits_for_a_write_that_is_being_committed() {
     let renewed = timeout(Duration::from_secs(2), one.renew(&held, Duration::from_millis(1))).await.unwrap().unwrap();
     sleep(Duration::from_millis(20)).await;
     assert!(renewed.expires < Utc::now());
-    let began = Instant::now();
     let set = "ap".into();
-    let (taken, ()) = tokio::join!(other.lease(&set, "second worker", TTL), async {
-        sleep(Duration::from_millis(400)).await;
-        transaction.execute("INSERT INTO checkpoint VALUES ('ap', 1, '{}')", &[]).await.unwrap();
-        transaction.commit().await.unwrap();
-    });
-    assert!(began.elapsed() >= Duration::from_millis(400), "it has waited");
+    let ((taken, waited), ()) = tokio::join!(
+        async {
+            let began = Instant::now();
+            (other.lease(&set, "second worker", TTL).await, began.elapsed())
+        },
+        async {
+            sleep(Duration::from_millis(400)).await;
+            transaction.execute("INSERT INTO checkpoint VALUES ('ap', 1, '{}')", &[]).await.unwrap();
+            transaction.commit().await.unwrap();
+        }
+    );
+    assert!(waited >= Duration::from_millis(350), "it has waited: {waited:?}");
     let taken = taken.unwrap();
     assert!(taken.fence > held.fence);
+    other.release(&taken).await.unwrap();
     // Somebody who hangs in the middle of a write is not waited for without end.
     let mut hanging = client(&database).await;
     let transaction = hanging.transaction().await.unwrap();
     transaction.query_one("SELECT 1 FROM lease WHERE dataset = 'ap' FOR KEY SHARE", &[]).await.unwrap();
-    let refused = one.lease(&"ap".into(), "first worker", TTL).await.unwrap_err();
+    let refused = one.lease(&set, "first worker", TTL).await.unwrap_err();
     assert_eq!(refused.kind(), StateErrorKind::Leased, "{refused}");
+    assert!(refused.to_string().contains("has not finished a write"), "{refused}");
+    transaction.rollback().await.unwrap();
+    one.lease(&set, "first worker", TTL).await.unwrap();
 }
 
 #[tokio::test]
