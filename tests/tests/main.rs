@@ -17,6 +17,8 @@ mod model_seeds;
 #[cfg(test)]
 mod odata;
 #[cfg(test)]
+mod postgres;
+#[cfg(test)]
 mod python;
 #[cfg(test)]
 mod source;

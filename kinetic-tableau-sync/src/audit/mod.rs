@@ -1,7 +1,8 @@
 //! The trail of every record: what was read, what became of it, and proof that nobody altered it.
 //!
 //! Records are appended in columnar *segments*, before their load is published; a [`AuditEvent::Landed`] follows once it is visible.
-//! A segment without that event was never shown: its run was abandoned. Segments and events form one hash chain per store.
+//! A segment without that event was never shown: its run was abandoned. Segments and events form one hash chain per store, or one per
+//! dataset where several processes write to a store.
 
 pub(crate) mod codec;
 pub mod export;
@@ -130,9 +131,10 @@ pub struct Verification {
     /// Entries that were removed before those, by [`AuditStore::prune`].
     #[serde(default)]
     pub pruned: u64,
-    /// The first entry that is not what was written, by its sequence number, and what is wrong with it. None: the trail is whole.
+    /// The first entry that is not what was written, by its sequence number, and what is wrong with it. None: the trail is whole. Where
+    /// each dataset has a chain of its own, the text names the dataset, and the number counts in it.
     pub first_broken: Option<(u64, String)>,
-    /// Hash of the last entry, in hex: write it down elsewhere to notice later that the end was cut off.
+    /// Hash of the last entry, or over the last entries of all chains, in hex: write it down elsewhere to notice later that the end was cut off.
     pub head: String,
 }
 
@@ -186,6 +188,7 @@ pub trait AuditStore: std::fmt::Debug + Send + Sync + 'static {
 #[error("audit trail: {message}")]
 pub struct AuditError {
     message: String,
+    transient: bool,
     #[source]
     cause: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
@@ -193,7 +196,19 @@ pub struct AuditError {
 impl AuditError {
     /// A failure with a one-line message.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), cause: None }
+        Self { message: message.into(), transient: false, cause: None }
+    }
+
+    /// Says that running again may help: the store could not be reached.
+    #[must_use]
+    pub fn transient(mut self) -> Self {
+        self.transient = true;
+        self
+    }
+
+    /// Whether running again may help.
+    pub fn is_transient(&self) -> bool {
+        self.transient
     }
 
     /// Adds the cause.

@@ -106,9 +106,7 @@ impl Cut {
     /// When the trail is broken.
     pub(crate) fn through(&self) -> Result<Option<u64>, AuditError> {
         if let Some((entry, why)) = &self.verifier.found.first_broken {
-            return Err(AuditError::new(format!(
-                "it was altered, so that nothing is removed from it: entry {entry}: {why}"
-            )));
+            return Err(altered(*entry, why));
         }
         let mut from = self.keep_from.unwrap_or(self.last);
         // A run that is kept in part is kept as a whole, which may cut another one in two.
@@ -119,6 +117,11 @@ impl Cut {
         }
         Ok(from.checked_sub(1).filter(|through| *through > 0))
     }
+}
+
+/// Nothing is removed from a trail that is broken: what is left would look as if it were whole.
+pub(crate) fn altered(entry: u64, why: &str) -> AuditError {
+    AuditError::new(format!("it was altered, so that nothing is removed from it: entry {entry}: {why}"))
 }
 
 /// The bytes of a segment.

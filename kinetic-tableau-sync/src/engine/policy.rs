@@ -196,9 +196,10 @@ impl SyncError {
             },
             Cause::State(error) => match error.kind() {
                 // Somebody else works on it, or did meanwhile: give way.
-                StateErrorKind::Leased | StateErrorKind::Stale => retry,
+                StateErrorKind::Leased | StateErrorKind::Stale | StateErrorKind::Unavailable => retry,
                 _ => Disposition::Operator,
             },
+            Cause::Audit(error) if error.is_transient() => retry,
             Cause::Stopped => Disposition::Retry { after: Duration::ZERO },
             Cause::Audit(_) | Cause::Loss(_) | Cause::Mapping { .. } | Cause::Rejected { .. } | Cause::Invariant(_) => {
                 Disposition::Operator
@@ -214,8 +215,11 @@ impl SyncError {
             Cause::State(error) => Some(match error.kind() {
                 StateErrorKind::Leased => "wait until the other process has finished, or stop it",
                 StateErrorKind::Stale => "another process wrote this dataset's state meanwhile; run again",
-                StateErrorKind::Storage => "check that the state file's directory exists, is writable and has space",
-                StateErrorKind::Corrupt => "restore the state file from a copy, or remove it to begin with a full load",
+                StateErrorKind::Unavailable => "nothing is lost; the next run goes on once the store can be reached",
+                StateErrorKind::Storage => {
+                    "check that the state file's directory, or the database, is writable and has space"
+                }
+                StateErrorKind::Corrupt => "restore the state from a copy, or remove it to begin with a full load",
             }),
             Cause::Audit(_) => Some("check that the audit store is writable and has space"),
             Cause::Loss(_) => Some(
@@ -250,5 +254,15 @@ mod tests {
         assert_eq!(retry.next_attempt(10, now), at("2026-11-23T16:00:00Z"));
         assert_eq!(retry.next_attempt(u32::MAX, now), at("2026-11-23T16:00:00Z"));
         assert_eq!(Disposition::Operator.next_attempt(1, now), None);
+    }
+
+    #[test]
+    fn a_store_that_is_away_is_waited_for() {
+        let failed = |cause: Cause| SyncError::new(&"ap".into(), None, Stage::Audit, cause).disposition();
+        let retry = |disposition| matches!(disposition, Disposition::Retry { .. });
+        assert!(retry(failed(StateError::new(StateErrorKind::Unavailable, "away").into())));
+        assert!(!retry(failed(StateError::new(StateErrorKind::Storage, "full").into())));
+        assert!(retry(failed(AuditError::new("away").transient().into())));
+        assert!(!retry(failed(AuditError::new("full").into())));
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::fill::{Filling, KEYS, Work};
 use super::reading::{Reader, What};
-use super::sift::{Chunk, known};
+use super::sift::Chunk;
 use super::{Cause, Stage, SyncError};
 use crate::batch::Batch;
 use crate::source::SourceErrorKind;

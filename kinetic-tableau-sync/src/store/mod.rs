@@ -5,6 +5,8 @@ pub mod conformance;
 mod memory;
 mod notes;
 mod packed;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod rejects;
 #[cfg(feature = "sqlite")]
 mod sqlite;
@@ -17,6 +19,8 @@ use chrono::{DateTime, Utc};
 
 pub use self::memory::MemoryStore;
 pub use self::notes::{Note, NoteStore};
+#[cfg(feature = "postgres")]
+pub use self::postgres::{PostgresOptions, PostgresStore};
 pub use self::rejects::{Reject, RejectStore};
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::SqliteStore;
@@ -278,6 +282,8 @@ pub enum StateErrorKind {
     Stale,
     /// Somebody else holds the lease.
     Leased,
+    /// The store could not be reached, or not now. Running again may help.
+    Unavailable,
     /// The store could not be read or written.
     Storage,
     /// What is stored is not what this version writes.

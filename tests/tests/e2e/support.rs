@@ -7,8 +7,8 @@ use std::time::Duration;
 use kinetic_tableau_sync::hyper::{Engine, EngineLocation, ExtractReader, InstallOptions, find_or_install};
 use kinetic_tableau_sync::store::SqliteStore;
 use kinetic_tableau_sync::{
-    AuditFilter, AuditStore as _, DatasetSpec, Destination as _, HyperOptions, KineticSource, Resolution, RunSummary,
-    SourceObject, SyncError, Syncer, TableauDestination, Target, Track,
+    AuditFilter, AuditStore, DatasetSpec, Destination as _, FingerprintStore, HyperOptions, KineticSource, RejectStore,
+    Resolution, RunSummary, SourceObject, StateStore, SyncError, Syncer, TableauDestination, Target, Track,
 };
 use simulators::kinetic::{KineticSim, KineticSimBuilder, Seed};
 use simulators::tableau::{TableauSim, TableauSimBuilder};
@@ -21,10 +21,10 @@ pub(crate) fn location() -> EngineLocation {
     find_or_install(&InstallOptions::default()).expect("the extract engine is needed for this test")
 }
 
-pub(crate) struct World {
+pub(crate) struct World<S = SqliteStore> {
     pub(crate) kinetic: KineticSim,
     pub(crate) tableau: TableauSim,
-    pub(crate) store: Arc<SqliteStore>,
+    pub(crate) store: Arc<S>,
     pub(crate) directory: TempDir,
 }
 
@@ -34,11 +34,18 @@ impl World {
     }
 
     pub(crate) async fn with(kinetic: KineticSimBuilder, tableau: TableauSimBuilder) -> Self {
-        let (kinetic, tableau) = (kinetic.start().await.unwrap(), tableau.start().await.unwrap());
-        kinetic.seed(Seed::default());
         let directory = tempfile::tempdir().unwrap();
         let store = Arc::new(SqliteStore::open(directory.path().join("state.db")).unwrap());
-        Self { kinetic, tableau, store, directory }
+        Self { directory, ..Self::on(store, kinetic, tableau).await }
+    }
+}
+
+impl<S: StateStore + AuditStore + FingerprintStore + RejectStore> World<S> {
+    /// On a store of any kind.
+    pub(crate) async fn on(store: Arc<S>, kinetic: KineticSimBuilder, tableau: TableauSimBuilder) -> Self {
+        let (kinetic, tableau) = (kinetic.start().await.unwrap(), tableau.start().await.unwrap());
+        kinetic.seed(Seed::default());
+        Self { kinetic, tableau, store, directory: tempfile::tempdir().unwrap() }
     }
 
     pub(crate) fn kinetic_client(&self) -> epicor_kinetic::Client {
@@ -76,8 +83,13 @@ impl World {
     }
 
     pub(crate) fn syncer(&self) -> Syncer {
+        self.syncer_on(Arc::clone(&self.store), "worker")
+    }
+
+    /// A worker of this name.
+    pub(crate) fn syncer_on(&self, store: Arc<S>, owner: &str) -> Syncer {
         let source = KineticSource::new(self.kinetic_client());
-        Syncer::builder(Arc::new(source), Arc::new(self.destination()), Arc::clone(&self.store)).build()
+        Syncer::builder(Arc::new(source), Arc::new(self.destination()), store).owner(owner).build()
     }
 
     pub(crate) async fn run(&self, spec: &DatasetSpec) -> Result<RunSummary, SyncError> {
