@@ -6,6 +6,7 @@ mod audit;
 mod batch;
 mod checkpoint;
 mod clock;
+pub mod credentials;
 pub mod decode;
 mod destination;
 mod digest;
@@ -35,6 +36,7 @@ pub use self::audit::{
 pub use self::batch::{Batch, BatchFull, ColumnData, RowReject, TextColumn, Values};
 pub use self::checkpoint::{Checkpoint, Counts, Findings, Intent, Landed, Reconciled, RunSummary};
 pub use self::clock::{Clock, SystemClock};
+pub use self::credentials::{CredentialError, CredentialErrorKind, CredentialStore, SecretName};
 pub use self::destination::{
     Destination, DestinationError, DestinationErrorKind, Load, LoadKind, LoadPlan, Receipt, RefreshOutcome,
     RefreshReport, Staged, TargetState,
