@@ -16,6 +16,7 @@ pub mod hyper;
 mod mapping;
 mod model;
 mod nearest;
+mod redact;
 #[cfg(feature = "test-util")]
 pub mod remedy;
 #[cfg(not(feature = "test-util"))]
@@ -52,6 +53,7 @@ pub use self::model::{
     Column, ColumnType, Cursor, DatasetId, DatasetSpec, RefreshTarget, Resolution, RunId, Schema, SourceObject, Target,
     Track,
 };
+pub use self::redact::Redactor;
 pub use self::schedule::*;
 pub use self::source::{Source, SourceError, SourceErrorKind, Window};
 pub use self::store::{FingerprintStore, Note, NoteStore, Reject, RejectStore, StateError, StateErrorKind, StateStore};
