@@ -3,38 +3,81 @@
 use std::collections::HashMap;
 use std::fmt::Display;
 use std::io::{IsTerminal as _, Write as _};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use kinetic_tableau_sync::{DatasetId, LoadKind, Progress, ProgressEvent, RefreshOutcome, RefreshReport, RunSummary};
+use kinetic_tableau_sync::{
+    DatasetId, LoadKind, Progress, ProgressEvent, Redactor, RefreshOutcome, RefreshReport, RunSummary,
+};
 
 use crate::failure::{Failure, one_line};
 
 /// Rows between two lines of plain progress.
 const LINE_EVERY: u64 = 100_000;
 
+/// Every secret that this process has resolved. Whatever it prints goes through it.
+static REDACTOR: LazyLock<Redactor> = LazyLock::new(Redactor::new);
+
+/// What keeps secrets out of whatever is printed.
+pub(crate) fn redactor() -> &'static Redactor {
+    &REDACTOR
+}
+
+/// Standard error without secrets, for the log.
+#[derive(Debug)]
+pub(crate) struct CleanStderr;
+
+impl std::io::Write for CleanStderr {
+    /// The log gives a whole entry at once.
+    fn write(&mut self, entry: &[u8]) -> std::io::Result<usize> {
+        let text = String::from_utf8_lossy(entry);
+        std::io::stderr().lock().write_all(redactor().clean(&text).as_bytes())?;
+        Ok(entry.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        std::io::stderr().lock().flush()
+    }
+}
+
 /// Prints a line of the result. A reader that has gone away (`| head`) is no failure.
 pub(crate) fn say(line: impl Display) {
-    let _ = writeln!(std::io::stdout().lock(), "{line}");
+    let _ = writeln!(std::io::stdout().lock(), "{}", redactor().clean(&line.to_string()));
 }
 
 /// Prints a remark that is no result, and so must not disturb one.
 pub(crate) fn note(line: impl Display) {
-    let _ = writeln!(std::io::stderr().lock(), "{line}");
+    let _ = writeln!(std::io::stderr().lock(), "{}", redactor().clean(&line.to_string()));
 }
 
 /// Prints a value as JSON, the only thing on standard output.
 pub(crate) fn say_json(value: &impl serde::Serialize) {
-    match serde_json::to_string_pretty(value) {
+    match serde_json::to_string_pretty(value).and_then(|text| still_json(text, true)) {
         Ok(text) => say(text),
         Err(error) => complain(&Failure::new(format!("the result cannot be written as JSON: {error}")), false),
     }
 }
 
+/// Prints a value as one line of JSON.
+pub(crate) fn say_json_line(value: &impl serde::Serialize) -> Result<(), Failure> {
+    let line = serde_json::to_string(value).and_then(|text| still_json(text, false));
+    line.map(say).map_err(|error| Failure::of(&error, None))
+}
+
+/// JSON whose texts hold no secret: within each text, since a cut through an escape would leave no JSON.
+fn still_json(text: String, pretty: bool) -> serde_json::Result<String> {
+    if matches!(redactor().clean(&text), std::borrow::Cow::Borrowed(_)) {
+        return Ok(text);
+    }
+    let mut value: serde_json::Value = serde_json::from_str(&text)?;
+    redactor().clean_json(&mut value);
+    if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) }
+}
+
 /// Prints a failure.
 pub(crate) fn complain(failure: &Failure, verbose: bool) {
-    let _ = write!(std::io::stderr().lock(), "{}", failure.render(verbose));
+    let _ = write!(std::io::stderr().lock(), "{}", redactor().clean(&failure.render(verbose)));
 }
 
 /// Shows runs while they go on.

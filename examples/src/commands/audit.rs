@@ -55,7 +55,7 @@ pub(super) async fn run(config: &Config, options: &args::Audit) -> Outcome<Exit>
     if options.export == Some(args::Export::Openlineage) {
         for entry in trail.events(&filter).await? {
             if let Some(event) = open_lineage(&entry) {
-                say(event);
+                output::say_json_line(&event)?;
             }
         }
         return Ok(Exit::Done);
@@ -71,10 +71,7 @@ pub(super) async fn run(config: &Config, options: &args::Audit) -> Outcome<Exit>
     let json = options.json || options.export == Some(args::Export::Jsonl);
     for record in &records {
         if json {
-            match serde_json::to_string(record) {
-                Ok(line) => say(line),
-                Err(error) => return Err(Failure::of(&error, None)),
-            }
+            output::say_json_line(record)?;
         } else {
             say(line(record));
         }

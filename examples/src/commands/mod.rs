@@ -6,6 +6,7 @@ mod demo;
 mod engine;
 mod rejects;
 mod run;
+mod secrets;
 mod status;
 mod sync;
 
@@ -32,6 +33,9 @@ pub(crate) async fn run(args: Args) -> Outcome<Exit> {
         Command::Run => run::run(&Config::load(&args.config)?, verbose).await,
         Command::Status { json } => status::run(&Config::load(&args.config)?, json).await,
         Command::Rejects { datasets, json } => rejects::run(&Config::load(&args.config)?, &datasets, json).await,
+        Command::Secrets { command } => {
+            or_interrupted(secrets::run(&Config::load_secrets(&args.config)?, command)).await
+        }
         Command::Audit(options) => audit::run(&Config::load(&args.config)?, &options).await,
     }
 }

@@ -42,6 +42,17 @@ impl Kinetic {
     }
 }
 
+impl Kinetic {
+    /// The secrets in it, by reference.
+    pub(crate) fn secrets(&self) -> Vec<&SecretRef> {
+        let identity = match &self.identity {
+            Identity::Basic { password, .. } | Identity::TokenResource { password, .. } => password,
+            Identity::OAuth2 { client_secret, .. } => client_secret,
+        };
+        vec![&self.api_key, identity]
+    }
+}
+
 impl Identity {
     fn read(kinetic: &Section<'_>) -> Outcome<Self> {
         const ALL: &[&str] = &["kind", "user", "password", "token_url", "client_id", "client_secret", "scope"];
@@ -113,6 +124,17 @@ impl Tableau {
             site: site.to_owned(),
             sign_in: SignIn::read(&section)?,
         })
+    }
+}
+
+impl Tableau {
+    /// The secrets in it, by reference.
+    pub(crate) fn secrets(&self) -> Vec<&SecretRef> {
+        vec![match &self.sign_in {
+            SignIn::Pat { secret, .. } | SignIn::ConnectedApp { secret, .. } => secret,
+            SignIn::Password { password, .. } => password,
+            SignIn::Jwt { token } => token,
+        }]
     }
 }
 
