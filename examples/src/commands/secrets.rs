@@ -151,7 +151,7 @@ async fn rekey(secrets: &Secrets, new: args::Rekey) -> Outcome<()> {
     } else {
         (KeyRef::Ask, "{ passphrase = \"ask\" }".to_owned())
     };
-    if new == *old && new != KeyRef::Ask {
+    if new != KeyRef::Ask && same(&new, old) {
         return Err(Failure::usage("this is the key that is in use").next("name another one"));
     }
     // The old key first: without it nothing is made.
@@ -162,10 +162,20 @@ async fn rekey(secrets: &Secrets, new: args::Rekey) -> Outcome<()> {
         say(format_args!("made {made}; keep a copy of it elsewhere: without it nothing opens the secrets"));
     }
     say(format_args!("{} is sealed for the new key; copies of it are still opened by the old one", secrets.describe()));
-    if new != *old {
+    if !same(&new, old) {
         say(format_args!("now write into [secrets]: key = {written}"));
     }
     Ok(())
+}
+
+/// Whether both lead to one key, however they are written.
+fn same(one: &KeyRef, other: &KeyRef) -> bool {
+    match (one, other) {
+        (KeyRef::File(one), KeyRef::File(other)) => {
+            matches!((std::fs::canonicalize(one), std::fs::canonicalize(other)), (Ok(one), Ok(other)) if one == other)
+        }
+        _ => one == other,
+    }
 }
 
 /// The sealed file, for what only it can do.

@@ -16,14 +16,19 @@
 mod errors;
 mod panics;
 mod spellings;
+mod unescape;
 
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use memchr::memmem;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
+use zeroize::Zeroizing;
+
+use self::unescape::Unescaped;
 
 /// What stands where a secret was.
 const REPLACEMENT: &str = "[redacted]";
@@ -33,6 +38,12 @@ const SHORTEST: usize = 6;
 
 /// So much of a secret at the end of a text that was cut there is taken for its beginning.
 const SHORTEST_BEGINNING: usize = 8;
+
+/// Escapes within escapes are undone so often.
+const DEPTH: usize = 4;
+
+/// The mark of an omission, `…`.
+const OMISSION: &[u8] = "…".as_bytes();
 
 /// Known secrets. Clones share them.
 #[derive(Clone, Default)]
@@ -44,8 +55,8 @@ pub struct Redactor {
 
 /// One spelling of a secret.
 struct Needle {
-    /// In small letters, since some servers change them.
-    text: SecretString,
+    /// In small letters, since some servers change them. Overwritten when it goes.
+    bytes: Zeroizing<Vec<u8>>,
     /// Whether it is the inner part of something encoded, which goes as a whole.
     inner: bool,
 }
@@ -63,9 +74,9 @@ impl Redactor {
         Self { off: true, ..Self::default() }
     }
 
-    /// Makes a secret known, in all spellings in which it may come back: as it is, escaped for addresses, JSON, XML and logs, and within
-    /// base64 (so also as the password of a `Basic` header). Of a connection string the password alone counts as well, of a token or a key
-    /// of several parts each long part.
+    /// Makes a secret known, in all spellings in which it may come back: as it is, escaped for addresses, JSON, XML or a log (also several
+    /// times), and within base64 (so also as the password of a `Basic` header). Of a connection string the password alone counts as well, of
+    /// a token or a key of several parts each long part.
     ///
     /// One shorter than six characters is not taken: see [`can_mask`](Redactor::can_mask).
     pub fn add(&self, secret: &SecretString) {
@@ -74,9 +85,11 @@ impl Redactor {
         }
         let mut needles = self.needles.write().unwrap_or_else(PoisonError::into_inner);
         spellings::all(secret.expose_secret(), |spelling, inner| {
-            let known = needles.iter().any(|needle| needle.text.expose_secret() == spelling);
-            if spelling.chars().count() >= SHORTEST && !known {
-                needles.push(Needle { text: crate::credentials::secret_of(spelling), inner });
+            let bytes = Zeroizing::new(spelling.to_ascii_lowercase());
+            // Letters of more than one byte make a short one no longer.
+            let letters = bytes.iter().filter(|byte| !matches!(byte, 0x80..0xc0)).count();
+            if letters >= SHORTEST && needles.iter().all(|known| *known.bytes != *bytes) {
+                needles.push(Needle { bytes, inner });
             }
         });
     }
@@ -130,20 +143,26 @@ impl Redactor {
         if needles.is_empty() || text.len() < SHORTEST {
             return Vec::new();
         }
-        // As long as the text, byte by byte.
-        let lower = text.to_ascii_lowercase();
         let mut found = Vec::new();
-        for needle in needles.iter() {
-            let letters = needle.text.expose_secret();
-            for (at, _) in lower.match_indices(letters) {
-                let range = at..at + letters.len();
-                found.push(if needle.inner { widened(&lower, range) } else { range });
+        let mut level = Some(Unescaped::of(text));
+        for _ in 0..=DEPTH {
+            let Some(mut now) = level else { break };
+            level = now.deeper();
+            now.bytes.make_ascii_lowercase();
+            let bytes = now.bytes.as_slice();
+            for needle in needles.iter() {
+                let whole = memmem::find_iter(bytes, needle.bytes.as_slice()).map(|at| at..at + needle.bytes.len());
+                for range in whole.chain(cut_off(bytes, &needle.bytes)) {
+                    let range = if needle.inner { widened(bytes, range) } else { range };
+                    found.extend(now.original(&range));
+                }
             }
-            found.extend(cut_off(&lower, letters));
         }
         found.sort_unstable_by_key(|range| (range.start, range.end));
         let mut merged: Vec<Range<usize>> = Vec::with_capacity(found.len());
         for range in found {
+            // Whole letters.
+            let range = text.floor_char_boundary(range.start)..text.ceil_char_boundary(range.end);
             match merged.last_mut() {
                 Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
                 _ => merged.push(range),
@@ -154,24 +173,31 @@ impl Redactor {
 }
 
 /// All of the base64 around a part of it.
-fn widened(text: &str, range: Range<usize>) -> Range<usize> {
+fn widened(text: &[u8], range: Range<usize>) -> Range<usize> {
     let belongs = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/-_=".contains(byte);
-    let (before, behind) = (text.as_bytes().get(..range.start), text.as_bytes().get(range.end..));
-    let before = before.unwrap_or_default().iter().rev().take_while(|byte| belongs(byte)).count();
-    let behind = behind.unwrap_or_default().iter().take_while(|byte| belongs(byte)).count();
+    let (before, behind) = (text.get(..range.start).unwrap_or_default(), text.get(range.end..).unwrap_or_default());
+    let before = before.iter().rev().take_while(|byte| belongs(byte)).count();
+    let behind = behind.iter().take_while(|byte| belongs(byte)).count();
     range.start - before..range.end + behind
 }
 
-/// Beginnings of a secret where the text was cut: at its end, and before each mark of an omission.
-fn cut_off<'a>(text: &'a str, secret: &'a str) -> impl Iterator<Item = Range<usize>> + 'a {
-    let ends = text.match_indices('…').map(|(at, _)| at).chain([text.len()]);
+/// Beginnings of a secret where the text was cut: at its end, and before each mark of an omission. An escape may have been cut as well.
+fn cut_off<'a>(text: &'a [u8], secret: &'a [u8]) -> impl Iterator<Item = Range<usize>> + 'a {
+    /// As much of an escape as may be left.
+    const ESCAPE: usize = 6;
+    let ends = memmem::find_iter(text, OMISSION).chain([text.len()]);
     ends.filter_map(move |end| {
         let before = text.get(..end)?;
-        let longest = before.len().min(secret.len().saturating_sub(1));
-        let length = (SHORTEST_BEGINNING..=longest)
-            .rev()
-            .find(|length| secret.get(..*length).is_some_and(|beginning| before.ends_with(beginning)))?;
-        Some(end - length..end)
+        let tail = before.get(end.saturating_sub(ESCAPE)..)?;
+        let torn = tail.iter().rposition(|byte| b"%&\\".contains(byte)).map(|at| end - (tail.len() - at));
+        [Some(end), torn].into_iter().flatten().find_map(|stop| {
+            let before = text.get(..stop)?;
+            let longest = before.len().min(secret.len().saturating_sub(1));
+            let length = (SHORTEST_BEGINNING..=longest)
+                .rev()
+                .find(|length| secret.get(..*length).is_some_and(|beginning| before.ends_with(beginning)))?;
+            Some(stop - length..end)
+        })
     })
 }
 
@@ -218,6 +244,7 @@ mod tests {
         let redactor = knowing(&["canary-of-some-length"]);
         assert_eq!(redactor.clean("it said canary-of-som"), "it said [redacted]");
         assert_eq!(redactor.clean("it said canary-of-s…; try again"), "it said [redacted]…; try again");
+        assert_eq!(redactor.clean("it said canary%2dof%2ds%2"), "it said [redacted]");
         assert_eq!(redactor.clean("a canary sings"), "a canary sings");
         assert_eq!(redactor.clean("it is a canary"), "it is a canary");
     }

@@ -7,5 +7,5 @@ mod errors;
 mod faults;
 mod lines;
 mod reconcile;
-mod support;
+pub(crate) mod support;
 mod vendor;
