@@ -52,5 +52,5 @@ fn start_logging(verbose: u8) {
         .join(",");
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| output::CleanStderr).init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| output::Clean(std::io::stderr())).init();
 }

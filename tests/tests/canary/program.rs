@@ -106,6 +106,45 @@ async fn servers_that_repeat_the_request_in_their_error_are_not_repeated() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_knows_the_secrets_of_the_other_one_is_not_repeated() {
+    let mut world = World::new(Kinetic::Basic, Tableau::Pat).await;
+    let Canaries { api_key, password, pat, sealed, .. } = world.canaries.clone();
+    // Nobody has taken that one out of the sealed file, so nobody knows it.
+    let words = |secret: &str| format!("marker-0815 {}", said(secret));
+    let refusal = |words: &str| {
+        let body = serde_json::json!({ "ErrorMessage": words, "ErrorType": "X", "error": {
+            "code": "400000", "summary": words, "detail": words, "message": words,
+        }});
+        Effect::Status { status: 400, body: body.to_string(), retry_after: None }
+    };
+    let commands = [&["check"][..], &["check", "--json"], &["-vv", "sync"], &["sync", "--json"]];
+    for (of_kinetic, request, canary) in [
+        (true, "VendorSvc", &pat),
+        (false, "/auth/signin", &api_key),
+        (false, "/auth/signin", &password),
+        (false, "/serverinfo", &api_key),
+        (false, "/datasources?", &password),
+    ] {
+        for arguments in commands {
+            let faults = if of_kinetic { world.kinetic.faults() } else { world.tableau.faults() };
+            faults.push(Fault::on(request, refusal(&words(&canary.secret))).times(9));
+            world.run(arguments).await;
+            let faults = if of_kinetic { world.kinetic.faults() } else { world.tableau.faults() };
+            faults.clear();
+        }
+    }
+    world.is_clean("one server said the other one's secrets");
+    for place in ["stdout of check", "stdout of check --json", "stderr of -vv sync", "stderr of sync --json"] {
+        assert!(world.evidence.holds(place, "marker-0815"), "the words are not in {place}");
+        assert!(world.evidence.holds(place, "[redacted]"), "nothing was redacted in {place}");
+    }
+    world.kinetic.faults().push(Fault::on("VendorSvc", refusal(&words(&sealed.secret))).times(9));
+    world.run(&["check"]).await;
+    let hits = world.evidence.hits([&sealed]);
+    assert!(hits.iter().any(|hit| hit.starts_with("stdout of check")), "the search finds nothing: {hits:?}");
+}
+
 /// A job of Tableau that fails and says these words.
 fn failed_job(words: &str) -> Effect {
     let body = serde_json::json!({ "job": {
