@@ -85,6 +85,12 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Keep secrets sealed: make the store of `[secrets]`, and put secrets into it.
+    Secrets {
+        /// What to do with it.
+        #[command(subcommand)]
+        command: Secrets,
+    },
     /// Find or install Tableau's extract engine `hyperd`.
     Engine {
         /// What to do with it.
@@ -208,6 +214,69 @@ pub(crate) enum Engine {
     Install,
     /// Say where it is.
     Where,
+}
+
+/// `secrets`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Secrets {
+    /// Make the sealed file, and its key where that is not there.
+    Init,
+    /// Put a secret into the store. Its value is asked for without echo, or read from a pipe: never an argument.
+    Set {
+        /// Which one.
+        #[command(flatten)]
+        target: SecretTarget,
+        /// What to remember beside it, such as who gave it out. It is sealed too.
+        #[arg(long, value_name = "TEXT")]
+        note: Option<String>,
+    },
+    /// Tell what there is: names, when they were set, and notes. Never a value.
+    List {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Give a secret a new value, and remember when the old one was set.
+    Rotate {
+        /// Which one.
+        #[command(flatten)]
+        target: SecretTarget,
+    },
+    /// Remove a secret.
+    Remove {
+        /// Name of the secret.
+        name: String,
+    },
+    /// Seal everything for another key. The old one opens it no more.
+    Rekey(Rekey),
+}
+
+/// A secret by its name.
+#[derive(Debug, clap::Args)]
+pub(crate) struct SecretTarget {
+    /// Name of the secret, such as `kinetic-api-key`.
+    pub(crate) name: String,
+    /// Taken only to be refused: otherwise the complaint about it would repeat it.
+    #[arg(hide = true, allow_hyphen_values = true)]
+    pub(crate) rest: Vec<String>,
+}
+
+/// `secrets rekey`
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Rekey {
+    /// A key file, made when it is not there.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) key_file: Option<PathBuf>,
+    /// A passphrase that is asked for.
+    #[arg(long)]
+    pub(crate) passphrase: bool,
+    /// A passphrase in this variable of the environment.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) passphrase_env: Option<String>,
+    /// An entry of the operating system's keyring, made when it is not there.
+    #[arg(long, value_name = "SERVICE/ACCOUNT")]
+    pub(crate) keyring: Option<String>,
 }
 
 /// Reads a moment, a date, or a length of time before now.

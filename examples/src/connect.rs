@@ -13,22 +13,26 @@ use kinetic_tableau_sync::{
 use secrecy::ExposeSecret as _;
 use tableau_rest::ConnectedApp;
 
-use crate::config::{self, Config, Identity, SignIn, StoreLocation};
+use crate::config::{Config, Identity, SignIn, StoreLocation};
 use crate::failure::{Failure, Outcome};
+use crate::output;
 
 /// How long signing out may hold up the end of the process.
 const GOODBYE: Duration = Duration::from_secs(5);
 
 /// A client of Kinetic. Nothing is sent.
-pub(crate) fn kinetic(settings: &config::Kinetic) -> Outcome<epicor_kinetic::Client> {
+pub(crate) async fn kinetic(config: &Config) -> Outcome<epicor_kinetic::Client> {
+    let (settings, secrets) = (&config.kinetic, &config.secrets);
     let builder = epicor_kinetic::Client::builder(&settings.url)
         .company(&settings.company)
-        .api_key(settings.api_key.resolve()?.expose_secret());
+        .api_key(settings.api_key.resolve(secrets).await?.expose_secret());
     let builder = match &settings.identity {
-        Identity::Basic { user, password } => builder.basic(user, password.resolve()?.expose_secret()),
-        Identity::TokenResource { user, password } => builder.token_resource(user, password.resolve()?.expose_secret()),
+        Identity::Basic { user, password } => builder.basic(user, password.resolve(secrets).await?.expose_secret()),
+        Identity::TokenResource { user, password } => {
+            builder.token_resource(user, password.resolve(secrets).await?.expose_secret())
+        }
         Identity::OAuth2 { token_url, client_id, client_secret, scope } => {
-            let secret = client_secret.resolve()?;
+            let secret = client_secret.resolve(secrets).await?;
             let oauth2 = epicor_kinetic::OAuth2::client_credentials(token_url, client_id, secret.expose_secret());
             builder.oauth2(match scope {
                 Some(scope) => oauth2.scope(scope),
@@ -45,14 +49,18 @@ pub(crate) fn source(config: &Config, client: epicor_kinetic::Client) -> Kinetic
 }
 
 /// A client of Tableau. Nothing is sent.
-pub(crate) fn tableau(settings: &config::Tableau) -> Outcome<tableau_rest::Client> {
+pub(crate) async fn tableau(config: &Config) -> Outcome<tableau_rest::Client> {
+    let (settings, secrets) = (&config.tableau, &config.secrets);
     let builder = tableau_rest::Client::builder(&settings.url).site(&settings.site);
     let builder = match &settings.sign_in {
-        SignIn::Pat { name, secret } => builder.personal_access_token(name, secret.resolve()?.expose_secret()),
-        SignIn::Jwt { token } => builder.jwt(token.resolve()?.expose_secret()),
-        SignIn::Password { user, password } => builder.password(user, password.resolve()?.expose_secret()),
+        SignIn::Pat { name, secret } => {
+            builder.personal_access_token(name, secret.resolve(secrets).await?.expose_secret())
+        }
+        SignIn::Jwt { token } => builder.jwt(token.resolve(secrets).await?.expose_secret()),
+        SignIn::Password { user, password } => builder.password(user, password.resolve(secrets).await?.expose_secret()),
         SignIn::ConnectedApp { client_id, secret_id, secret, user } => {
-            let app = ConnectedApp::new(client_id, secret_id, secret.resolve()?.expose_secret(), user);
+            let secret = secret.resolve(secrets).await?;
+            let app = ConnectedApp::new(client_id, secret_id, secret.expose_secret(), user);
             builder.connected_app(app.scopes(ConnectedApp::PUBLISHING_SCOPES.iter().copied()))
         }
     };
@@ -226,15 +234,15 @@ pub(crate) struct Session {
 impl Session {
     /// Connects. What would fail for every dataset alike is tried here once, so that it is said once.
     pub(crate) async fn open(config: &Config, progress: Arc<dyn Progress>, stop: &Stop) -> Outcome<Self> {
-        let kinetic = kinetic(&config.kinetic)?;
-        let tableau = tableau(&config.tableau)?;
+        let kinetic = kinetic(config).await?;
+        let tableau = tableau(config).await?;
         let engine = EngineLocation::find()?;
         let store = Store::open(&config.store)?;
         ping(&kinetic, config).await.map_err(|error| at_kinetic(&kinetic, error))?;
         tableau.sign_in().await.map_err(|error| at_tableau(&tableau, error))?;
         let destination = destination(config, &tableau, engine);
         let syncer = store.syncer(Arc::new(source(config, kinetic)), Arc::new(destination));
-        let syncer = syncer.progress(progress).stop(stop).owner(owner(config)).build();
+        let syncer = syncer.progress(progress).stop(stop).owner(owner(config)).redactor(output::redactor()).build();
         Ok(Self { tableau, store, syncer })
     }
 

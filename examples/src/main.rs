@@ -8,6 +8,8 @@ mod config;
 mod connect;
 mod failure;
 mod output;
+mod secrets;
+mod terminal;
 
 use std::process::ExitCode;
 
@@ -20,6 +22,7 @@ fn main() -> ExitCode {
     let args = Args::parse();
     let verbose = args.verbose > 0;
     start_logging(args.verbose);
+    output::redactor().hook_panics();
     let outcome = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => {
             let outcome = runtime.block_on(commands::run(args));
@@ -49,5 +52,5 @@ fn start_logging(verbose: u8) {
         .join(",");
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| output::Clean(std::io::stderr())).init();
 }

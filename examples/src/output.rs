@@ -3,38 +3,84 @@
 use std::collections::HashMap;
 use std::fmt::Display;
 use std::io::{IsTerminal as _, Write as _};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use kinetic_tableau_sync::{DatasetId, LoadKind, Progress, ProgressEvent, RefreshOutcome, RefreshReport, RunSummary};
+use kinetic_tableau_sync::{
+    DatasetId, LoadKind, Progress, ProgressEvent, Redactor, RefreshOutcome, RefreshReport, RunSummary,
+};
 
 use crate::failure::{Failure, one_line};
 
 /// Rows between two lines of plain progress.
 const LINE_EVERY: u64 = 100_000;
 
+/// Every secret that this process has resolved. Whatever it prints goes through it.
+static REDACTOR: LazyLock<Redactor> = LazyLock::new(Redactor::new);
+
+/// What keeps secrets out of whatever is printed.
+pub(crate) fn redactor() -> &'static Redactor {
+    &REDACTOR
+}
+
+/// Takes secrets out of what is written to it, for the log, which gives a whole entry at once.
+#[derive(Debug)]
+pub(crate) struct Clean<W>(pub(crate) W);
+
+impl<W: std::io::Write> std::io::Write for Clean<W> {
+    fn write(&mut self, entry: &[u8]) -> std::io::Result<usize> {
+        self.0.write_all(redactor().clean(&String::from_utf8_lossy(entry)).as_bytes())?;
+        Ok(entry.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.0.flush()
+    }
+}
+
 /// Prints a line of the result. A reader that has gone away (`| head`) is no failure.
 pub(crate) fn say(line: impl Display) {
+    put(&redactor().clean(&line.to_string()));
+}
+
+/// Prints what is clean already.
+fn put(line: &str) {
     let _ = writeln!(std::io::stdout().lock(), "{line}");
 }
 
 /// Prints a remark that is no result, and so must not disturb one.
 pub(crate) fn note(line: impl Display) {
-    let _ = writeln!(std::io::stderr().lock(), "{line}");
+    let _ = writeln!(std::io::stderr().lock(), "{}", redactor().clean(&line.to_string()));
 }
 
 /// Prints a value as JSON, the only thing on standard output.
 pub(crate) fn say_json(value: &impl serde::Serialize) {
-    match serde_json::to_string_pretty(value) {
-        Ok(text) => say(text),
+    match serde_json::to_string_pretty(value).and_then(|text| still_json(text, true)) {
+        Ok(text) => put(&text),
         Err(error) => complain(&Failure::new(format!("the result cannot be written as JSON: {error}")), false),
     }
 }
 
+/// Prints a value as one line of JSON.
+pub(crate) fn say_json_line(value: &impl serde::Serialize) -> Result<(), Failure> {
+    let line = serde_json::to_string(value).and_then(|text| still_json(text, false));
+    line.map(|line| put(&line)).map_err(|error| Failure::of(&error, None))
+}
+
+/// JSON whose texts hold no secret: within each text, since a cut through an escape would leave no JSON.
+fn still_json(text: String, pretty: bool) -> serde_json::Result<String> {
+    if matches!(redactor().clean(&text), std::borrow::Cow::Borrowed(_)) {
+        return Ok(text);
+    }
+    let mut value: serde_json::Value = serde_json::from_str(&text)?;
+    redactor().clean_json(&mut value);
+    if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) }
+}
+
 /// Prints a failure.
 pub(crate) fn complain(failure: &Failure, verbose: bool) {
-    let _ = write!(std::io::stderr().lock(), "{}", failure.render(verbose));
+    let _ = write!(std::io::stderr().lock(), "{}", redactor().clean(&failure.render(verbose)));
 }
 
 /// Shows runs while they go on.
@@ -275,6 +321,25 @@ mod tests {
             assert_eq!(grouped(number), text);
         }
         assert_eq!((size(1), size(999_001), size(1_250_000)), ("1 kB".into(), "1000 kB".into(), "1.2 MB".into()));
+    }
+
+    #[test]
+    fn an_entry_of_the_log_is_written_without_secrets() {
+        redactor().add(&"qz\"canary-of-the-log".into());
+        let mut log = Vec::new();
+        let entry = format!("DEBUG said={:?} \u{1b}[2m\n", "qz\"canary-of-the-log");
+        assert_eq!(Clean(&mut log).write(entry.as_bytes()).unwrap(), entry.len());
+        assert_eq!(String::from_utf8(log).unwrap(), "DEBUG said=\"[redacted]\" \u{1b}[2m\n");
+    }
+
+    #[test]
+    fn json_stays_json_where_a_secret_begins_within_an_escape() {
+        redactor().add(&"nqz-canary-of-json".into());
+        let text =
+            serde_json::to_string(&serde_json::json!({ "a": "line\nqz-canary-of-json", "b": "nqz-canary-of-json" }))
+                .unwrap();
+        let clean: serde_json::Value = serde_json::from_str(&still_json(text, false).unwrap()).unwrap();
+        assert_eq!(clean["b"], "[redacted]");
     }
 
     #[test]

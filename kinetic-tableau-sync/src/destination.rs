@@ -87,6 +87,15 @@ pub struct RefreshReport {
     pub outcome: RefreshOutcome,
 }
 
+impl RefreshReport {
+    /// Takes known secrets out of the server's words.
+    pub(crate) fn redact(&mut self, redactor: &crate::Redactor) {
+        if let RefreshOutcome::Failed(words) | RefreshOutcome::Unknown(words) = &mut self.outcome {
+            redactor.scrub(words);
+        }
+    }
+}
+
 /// How a refresh ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "is", content = "note")]
@@ -262,6 +271,10 @@ impl DestinationError {
     pub fn with_cause(mut self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         self.cause = Some(cause.into());
         self
+    }
+
+    pub(crate) fn redact(&mut self, redactor: &crate::Redactor) {
+        redactor.clean_error(&mut self.message, self.hint.as_mut(), &mut self.cause);
     }
 
     /// The kind.

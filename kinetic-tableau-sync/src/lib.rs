@@ -6,6 +6,7 @@ mod audit;
 mod batch;
 mod checkpoint;
 mod clock;
+pub mod credentials;
 pub mod decode;
 mod destination;
 mod digest;
@@ -15,6 +16,7 @@ pub mod hyper;
 mod mapping;
 mod model;
 mod nearest;
+mod redact;
 #[cfg(feature = "test-util")]
 pub mod remedy;
 #[cfg(not(feature = "test-util"))]
@@ -36,6 +38,7 @@ pub use self::audit::{
 pub use self::batch::{Batch, BatchFull, ColumnData, RowReject, TextColumn, Values};
 pub use self::checkpoint::{Checkpoint, Counts, Findings, Intent, Landed, Reconciled, RunSummary};
 pub use self::clock::{Clock, SystemClock};
+pub use self::credentials::{CredentialError, CredentialErrorKind, CredentialStore, SecretName};
 pub use self::destination::{
     Destination, DestinationError, DestinationErrorKind, Load, LoadKind, LoadPlan, Receipt, RefreshOutcome,
     RefreshReport, Staged, TargetState,
@@ -51,6 +54,7 @@ pub use self::model::{
     Column, ColumnType, Cursor, DatasetId, DatasetSpec, RefreshTarget, Resolution, RunId, Schema, SourceObject, Target,
     Track,
 };
+pub use self::redact::Redactor;
 pub use self::schedule::*;
 pub use self::source::{Source, SourceError, SourceErrorKind, Window};
 pub use self::store::{FingerprintStore, Note, NoteStore, Reject, RejectStore, StateError, StateErrorKind, StateStore};

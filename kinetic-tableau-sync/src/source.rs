@@ -155,6 +155,10 @@ impl SourceError {
         self
     }
 
+    pub(crate) fn redact(&mut self, redactor: &crate::Redactor) {
+        redactor.clean_error(&mut self.message, self.hint.as_mut(), &mut self.cause);
+    }
+
     /// The kind.
     pub fn kind(&self) -> SourceErrorKind {
         self.kind

@@ -392,6 +392,15 @@ impl Client {
         Err(if head.status.is_redirection() { self.redirected(error, &head.headers) } else { error })
     }
 
+    /// The secrets of this client and of its session.
+    pub(crate) fn scrubber(&self) -> Scrubber {
+        let mut scrubber = self.shared.credentials.scrubber();
+        if let Some(live) = self.shared.session.current() {
+            scrubber.add(&String::from_utf8_lossy(live.token.as_bytes()));
+        }
+        scrubber
+    }
+
     /// Boxed, since asking for the version sends a request itself.
     fn negotiated(&self) -> BoxFuture<'_, Result<ApiVersion>> {
         self.api_version().boxed()

@@ -1,13 +1,16 @@
 //! Faults on command, and a log of what was asked; shared by both simulators.
 
 use std::collections::VecDeque;
+use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::body::Body;
+use axum::http::request::Parts;
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 /// What goes wrong with a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +24,9 @@ pub enum Effect {
         /// `Retry-After` in seconds.
         retry_after: Option<u64>,
     },
+    /// This status, with an error that repeats all headers, the address and the body of the request, as careless servers do; and nothing
+    /// is done.
+    Echo(u16),
     /// A page of a gateway, and nothing is done.
     Html(u16),
     /// The connection breaks, and nothing is done.
@@ -139,8 +145,28 @@ pub(crate) fn instead(effect: &Effect) -> Option<Response<Body>> {
             Some(plain(*status, "text/html", page.to_owned()))
         }
         Effect::DropBefore => Some(broken(Bytes::new(), 1)),
-        Effect::DropAfter | Effect::CutBody(_) | Effect::CutQuietly(_) | Effect::Delay(_) => None,
+        Effect::Echo(_) | Effect::DropAfter | Effect::CutBody(_) | Effect::CutQuietly(_) | Effect::Delay(_) => None,
     }
+}
+
+/// The answer of a fault that repeats the request: each header as it is and escaped for an address, then the address and the body.
+pub(crate) fn echo(effect: Option<&Effect>, head: &Parts, body: &[u8]) -> Option<Response<Body>> {
+    let Some(Effect::Echo(status)) = effect else { return None };
+    let mut said = String::from("echo");
+    for (name, value) in &head.headers {
+        let value = String::from_utf8_lossy(value.as_bytes());
+        let escaped = utf8_percent_encode(&value, NON_ALPHANUMERIC);
+        // Writing to a String cannot fail.
+        let _ = write!(said, " | {name}: {value} | {escaped}");
+    }
+    let _ = write!(said, " | {} | {}", head.uri, String::from_utf8_lossy(body));
+    // In the forms of both servers.
+    let answer = serde_json::json!({
+        "ErrorMessage": said,
+        "ErrorType": "Echo",
+        "error": { "code": "400000", "summary": said, "detail": said, "message": said },
+    });
+    Some(plain(*status, "application/json", answer.to_string()))
 }
 
 /// The answer of a fault that strikes behind the work.

@@ -28,7 +28,7 @@ impl compare::TrueRow for Row {
 }
 
 /// The binary, built once with the profile of this test.
-async fn binary() -> &'static Path {
+pub(crate) async fn binary() -> &'static Path {
     static BUILT: OnceCell<PathBuf> = OnceCell::const_new();
     BUILT
         .get_or_init(|| async {

@@ -1,6 +1,8 @@
 //! End-to-end tests of the workspace, in one binary.
 
 #[cfg(test)]
+mod canary;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod cli_run;

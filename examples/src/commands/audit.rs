@@ -61,7 +61,7 @@ pub(super) async fn run(config: &Config, options: &args::Audit) -> Outcome<Exit>
             let wanted =
                 filter.since.is_none_or(|since| entry.at >= since) && filter.until.is_none_or(|until| entry.at < until);
             if let Some(event) = lineage.event(&entry).filter(|_| wanted) {
-                say(event);
+                output::say_json_line(&event)?;
             }
         }
         return Ok(Exit::Done);
@@ -77,10 +77,7 @@ pub(super) async fn run(config: &Config, options: &args::Audit) -> Outcome<Exit>
     let json = options.json || options.export == Some(args::Export::Jsonl);
     for record in &records {
         if json {
-            match serde_json::to_string(record) {
-                Ok(line) => say(line),
-                Err(error) => return Err(Failure::of(&error, None)),
-            }
+            output::say_json_line(record)?;
         } else {
             say(line(record));
         }

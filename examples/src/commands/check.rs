@@ -6,7 +6,7 @@ use kinetic_tableau_sync::hyper::EngineLocation;
 use kinetic_tableau_sync::{Destination as _, KineticSource, Resolution, TargetState, Track};
 use serde::Serialize;
 
-use crate::config::{Config, StoreLocation};
+use crate::config::{Config, SecretRef, StoreLocation};
 use crate::connect::{self, Store};
 use crate::failure::{Exit, Failure, Outcome, one_line};
 use crate::output::{self, say};
@@ -57,6 +57,9 @@ impl Findings {
 
 pub(super) async fn run(config: &Config, json: bool) -> Outcome<Exit> {
     let mut findings = Findings { json, all: Vec::new() };
+    for reference in config.secret_refs() {
+        findings.note(format!("secret {}", reference.place()), secret(config, reference).await);
+    }
     let engine = findings.note("engine", engine());
     findings.note("state", state(config));
     if let Some(kinetic) = findings.note("kinetic", kinetic(config).await) {
@@ -105,6 +108,17 @@ fn engine() -> Outcome<(EngineLocation, String)> {
     Ok((location, message))
 }
 
+/// Whether a reference leads to a secret, without a word of what it is.
+async fn secret(config: &Config, reference: &SecretRef) -> Outcome<((), String)> {
+    let secret = reference.resolve(&config.secrets).await?;
+    let place = match reference.name() {
+        Some(_) => format!("{} in {}", reference.source(), config.secrets.describe()),
+        None => reference.source(),
+    };
+    let weakness = reference.weakness(&secret).map(|why| format!("; {why}")).unwrap_or_default();
+    Ok(((), format!("found: {place}{weakness}")))
+}
+
 /// Opens the store if it is there; making it is for the first sync.
 fn state(config: &Config) -> Outcome<((), String)> {
     let message = match &config.store {
@@ -124,7 +138,7 @@ fn state(config: &Config) -> Outcome<((), String)> {
 }
 
 async fn kinetic(config: &Config) -> Outcome<(epicor_kinetic::Client, String)> {
-    let client = connect::kinetic(&config.kinetic)?;
+    let client = connect::kinetic(config).await?;
     let ping = connect::ping(&client, config).await.map_err(|error| connect::at_kinetic(&client, error))?;
     let mut message = format!(
         "{} answers for company {}, key and identity are accepted ({} ms)",
@@ -185,7 +199,7 @@ fn spelled(track: &Track) -> String {
 }
 
 async fn tableau(config: &Config) -> Outcome<(tableau_rest::Client, String)> {
-    let client = connect::tableau(&config.tableau)?;
+    let client = connect::tableau(config).await?;
     let began = Instant::now();
     let server = client.server_info().await.map_err(|error| connect::at_tableau(&client, error))?;
     client.sign_in().await.map_err(|error| connect::at_tableau(&client, error))?;

@@ -7,6 +7,7 @@ mod demo;
 mod engine;
 mod rejects;
 mod run;
+mod secrets;
 mod status;
 mod sync;
 
@@ -36,6 +37,9 @@ pub(crate) async fn run(args: Args) -> Outcome<Exit> {
         Command::Trigger(options) => control::trigger(&Config::load(&args.config)?, &options).await,
         Command::Status { json } => status::run(&Config::load(&args.config)?, json).await,
         Command::Rejects { datasets, json } => rejects::run(&Config::load(&args.config)?, &datasets, json).await,
+        Command::Secrets { command } => {
+            or_interrupted(secrets::run(&Config::load_secrets(&args.config)?, command)).await
+        }
         Command::Audit(options) => audit::run(&Config::load(&args.config)?, &options).await,
     }
 }

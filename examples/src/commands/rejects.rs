@@ -5,8 +5,8 @@ use serde::Serialize;
 
 use crate::config::Config;
 use crate::connect::Store;
-use crate::failure::{Exit, Failure, Outcome};
-use crate::output::{grouped, say};
+use crate::failure::{Exit, Outcome};
+use crate::output::{self, grouped, say};
 
 /// Rows that are read at once.
 const PAGE: usize = 500;
@@ -68,8 +68,7 @@ fn show(reject: &Reject, json: bool) -> Outcome<()> {
             hint: reject.hint.as_deref(),
             raw: &reject.raw,
         };
-        say(serde_json::to_string(&line).map_err(|error| Failure::of(&error, None))?);
-        return Ok(());
+        return output::say_json_line(&line);
     }
     say(format_args!(
         "{}  {}  revision {}  {}: {}{}",

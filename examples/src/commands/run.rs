@@ -69,14 +69,14 @@ async fn connected(config: &Config, stop: &Stop, abandon: &Stop, verbose: bool) 
     for dataset in config.datasets.iter().filter(|dataset| !dataset.timing.is_manual()) {
         log(&format!("{} is due {}", dataset.name(), dataset.timing));
     }
-    let worker = worker(config, &session, abandon, verbose)?;
+    let worker = worker(config, &session, abandon, verbose).await?;
     worker.run(stop).await;
     session.close().await;
     Ok(Exit::Interrupted)
 }
 
-fn worker(config: &Config, session: &Session, abandon: &Stop, verbose: bool) -> Outcome<Worker> {
-    let processes: Arc<dyn BatchProcesses> = Arc::new(KineticProcesses::new(connect::kinetic(&config.kinetic)?));
+async fn worker(config: &Config, session: &Session, abandon: &Stop, verbose: bool) -> Outcome<Worker> {
+    let processes: Arc<dyn BatchProcesses> = Arc::new(KineticProcesses::new(connect::kinetic(config).await?));
     let limits = connect::limits(config);
     let jobs = config.datasets.iter().map(|dataset| {
         let job = Job::new(session.syncer(), dataset.spec.clone(), dataset.timing.clone())

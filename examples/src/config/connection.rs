@@ -50,6 +50,17 @@ impl Kinetic {
     }
 }
 
+impl Kinetic {
+    /// The secrets in it, by reference.
+    pub(crate) fn secrets(&self) -> Vec<&SecretRef> {
+        let identity = match &self.identity {
+            Identity::Basic { password, .. } | Identity::TokenResource { password, .. } => password,
+            Identity::OAuth2 { client_secret, .. } => client_secret,
+        };
+        vec![&self.api_key, identity]
+    }
+}
+
 /// How many pages are asked for at once: more than 16 is nothing that an ERP server should be asked to do.
 fn concurrency(section: &Section<'_>) -> Outcome<usize> {
     const DEFAULT: usize = 4;
@@ -144,6 +155,17 @@ impl Tableau {
             sign_in: SignIn::read(&section)?,
             most_runs: most_runs(&section)?,
         })
+    }
+}
+
+impl Tableau {
+    /// The secrets in it, by reference.
+    pub(crate) fn secrets(&self) -> Vec<&SecretRef> {
+        vec![match &self.sign_in {
+            SignIn::Pat { secret, .. } | SignIn::ConnectedApp { secret, .. } => secret,
+            SignIn::Password { password, .. } => password,
+            SignIn::Jwt { token } => token,
+        }]
     }
 }
 

@@ -5,6 +5,7 @@
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use kinetic_tableau_sync::SecretName;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -122,7 +123,7 @@ impl<'a> Section<'a> {
 
     /// A complaint about the section as a whole.
     pub(super) fn refuse(&self, why: &str) -> Failure {
-        self.document.failure(Some(self.span.clone()), &format!("{}: {why}", self.name))
+        self.document.failure(Some(self.span.clone()), format!("{}: {why}", self.name).trim_start_matches(": "))
     }
 
     /// A complaint about the value of a key.
@@ -258,12 +259,12 @@ impl<'a> Section<'a> {
 
     /// A secret by reference.
     pub(super) fn secret(&self, key: &str) -> Outcome<SecretRef> {
-        let by_reference = format!("write {key} = {{ env = \"NAME_OF_A_VARIABLE\" }} or {key} = {{ file = \"PATH\" }}");
+        let forms = format!(
+            "{key} = {{ env = \"NAME_OF_A_VARIABLE\" }}, {key} = {{ file = \"PATH\" }} or {key} = {{ secret = \"NAME\" }}"
+        );
+        let by_reference = format!("write {forms}");
         let Some(value) = self.value(key) else {
-            return Err(self.missing(
-                key,
-                &format!("{key} = {{ env = \"NAME_OF_A_VARIABLE\" }} or {key} = {{ file = \"PATH\" }}"),
-            ));
+            return Err(self.missing(key, &forms));
         };
         // Never echo the value: it may be the secret itself.
         if value.get_ref().as_table().is_none() {
@@ -272,13 +273,19 @@ impl<'a> Section<'a> {
                 .next(format!("{by_reference}, and change the secret if this file was shared")));
         }
         let place = format!("{} {key}", self.name);
-        let Some(reference) = self.section(key, &["env", "file"])? else {
+        let Some(reference) = self.section(key, &["env", "file", "secret"])? else {
             return Err(self.missing(key, &by_reference));
         };
-        match (reference.optional_text("env")?, reference.optional_text("file")?) {
-            (Some(name), None) => Ok(SecretRef::environment(place, name)),
-            (None, Some(path)) => Ok(SecretRef::file(place, self.document.resolve(path))),
-            _ => Err(self.bad(key, "exactly one of 'env' and 'file' is expected here").next(by_reference)),
+        let texts = ["env", "file", "secret"].map(|kind| reference.optional_text(kind));
+        let [env, file, secret] = texts;
+        match (env?, file?, secret?) {
+            (Some(name), None, None) => Ok(SecretRef::environment(place, name)),
+            (None, Some(path), None) => Ok(SecretRef::file(place, self.document.resolve(path))),
+            (None, None, Some(name)) => match SecretName::new(name) {
+                Ok(name) => Ok(SecretRef::named(place, name)),
+                Err(error) => Err(reference.bad("secret", &error.to_string()).next(error.hint().unwrap_or_default())),
+            },
+            _ => Err(self.bad(key, "exactly one of 'env', 'file' and 'secret' is expected here").next(by_reference)),
         }
     }
 }

@@ -8,6 +8,7 @@ mod document;
 mod mapping;
 mod nearest;
 mod secret;
+mod secrets;
 #[cfg(test)]
 pub(crate) mod tests;
 mod worker;
@@ -18,10 +19,13 @@ pub(crate) use self::connection::{Identity, Kinetic, SignIn, Tableau};
 pub(crate) use self::dataset::Dataset;
 use self::document::{Document, Section};
 pub(crate) use self::nearest::nearest;
+pub(crate) use self::secret::SecretRef;
+pub(crate) use self::secrets::{KeyRef, SecretStore};
 use self::worker::WorkerOptions;
 use crate::failure::{Failure, Outcome};
+use crate::secrets::Secrets;
 
-const SECTIONS: &[&str] = &["kinetic", "tableau", "state", "engine", "worker", "dataset"];
+const SECTIONS: &[&str] = &["kinetic", "tableau", "secrets", "state", "engine", "worker", "dataset"];
 
 /// Where state, audit and fingerprints are kept unless the file says otherwise.
 const DEFAULT_STORE: &str = "sqlite:kinetic-tableau.db";
@@ -37,6 +41,8 @@ pub(crate) struct Config {
     pub(crate) kinetic: Kinetic,
     /// `[tableau]`
     pub(crate) tableau: Tableau,
+    /// `[secrets]`
+    pub(crate) secrets: Secrets,
     /// `[state]`
     pub(crate) store: StoreLocation,
     /// `[engine] spool`
@@ -73,6 +79,14 @@ impl Config {
         let root = document.root(&table, SECTIONS)?;
         let kinetic = Kinetic::read(&root)?;
         let tableau = Tableau::read(&root)?;
+        let secrets = SecretStore::read(&root)?;
+        let named = |secret: &&SecretRef| secret.name().is_some();
+        if let (None, Some(secret)) = (&secrets, kinetic.secrets().into_iter().chain(tableau.secrets()).find(named)) {
+            let why = format!("{} names a secret, but there is no section [secrets]", secret.place());
+            return Err(root
+                .refuse(&why)
+                .next("add [secrets] with store = \"sealed:FILE\" and key = { file = \"PATH\" }"));
+        }
         let store = store(&root)?;
         let spool = match root.section("engine", &["spool"])? {
             Some(engine) => engine.optional_text("spool")?.unwrap_or(DEFAULT_SPOOL),
@@ -80,7 +94,20 @@ impl Config {
         };
         let worker = WorkerOptions::read(&root)?;
         let datasets = dataset::read_all(&root)?;
-        Ok(Self { kinetic, tableau, store, spool: document.resolve(spool), worker, datasets })
+        let secrets = Secrets::new(secrets);
+        Ok(Self { kinetic, tableau, secrets, store, spool: document.resolve(spool), worker, datasets })
+    }
+
+    /// Reads only where secrets are kept: what else is in the file need not be right yet.
+    pub(crate) fn load_secrets(path: &Path) -> Outcome<Secrets> {
+        let document = Document::read(path)?;
+        let table = document.parse()?;
+        SecretStore::read(&document.root(&table, SECTIONS)?).map(Secrets::new)
+    }
+
+    /// Every secret that is referred to.
+    pub(crate) fn secret_refs(&self) -> Vec<&SecretRef> {
+        self.kinetic.secrets().into_iter().chain(self.tableau.secrets()).collect()
     }
 
     /// The datasets that were named, in the order of the file; all of them when none was.

@@ -2,9 +2,12 @@
 
 use std::path::PathBuf;
 
-use secrecy::SecretString;
+use kinetic_tableau_sync::credentials::{ExposeSecret as _, SecretName, SecretString};
+use zeroize::Zeroizing;
 
 use crate::failure::{Failure, Outcome};
+use crate::output;
+use crate::secrets::Secrets;
 
 /// Where a secret is found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +21,7 @@ pub(crate) struct SecretRef {
 enum Kind {
     Environment(String),
     File(PathBuf),
+    Named(SecretName),
 }
 
 impl SecretRef {
@@ -29,8 +33,25 @@ impl SecretRef {
         Self { place, kind: Kind::File(path) }
     }
 
-    /// Fetches the secret.
-    pub(crate) fn resolve(&self) -> Outcome<SecretString> {
+    pub(super) fn named(place: String, name: SecretName) -> Self {
+        Self { place, kind: Kind::Named(name) }
+    }
+
+    /// Section and key.
+    pub(crate) fn place(&self) -> &str {
+        &self.place
+    }
+
+    /// Its name in the store of `[secrets]`, where it is taken from there.
+    pub(crate) fn name(&self) -> Option<&SecretName> {
+        match &self.kind {
+            Kind::Named(name) => Some(name),
+            Kind::Environment(_) | Kind::File(_) => None,
+        }
+    }
+
+    /// Fetches the secret. From here on it is kept out of whatever this program prints.
+    pub(crate) async fn resolve(&self, secrets: &Secrets) -> Outcome<SecretString> {
         let secret = match &self.kind {
             Kind::Environment(name) => std::env::var(name).map_err(|error| match error {
                 std::env::VarError::NotPresent => {
@@ -51,7 +72,13 @@ impl SecretRef {
                 ))
                 .next("create it with nothing but the secret in it, readable by this user only")
             })?,
+            Kind::Named(name) => {
+                let secret = secrets.get(name).await.map_err(|failure| failure.within(&self.place))?;
+                output::redactor().add(&secret);
+                return Ok(secret);
+            }
         };
+        let secret = Zeroizing::new(secret);
         // Files end with a line break that nobody meant.
         let secret = secret.trim_end_matches(['\r', '\n']);
         if secret.trim().is_empty() {
@@ -59,14 +86,37 @@ impl SecretRef {
                 Failure::usage(format!("{}: {} is empty", self.place, self.source())).next("put the secret there")
             );
         }
-        Ok(SecretString::from(secret))
+        let secret = SecretString::from(secret);
+        output::redactor().add(&secret);
+        Ok(secret)
     }
 
-    fn source(&self) -> String {
+    /// Where it is, in words.
+    pub(crate) fn source(&self) -> String {
         match &self.kind {
             Kind::Environment(name) => format!("the environment variable {name}"),
             Kind::File(path) => format!("the file {}", path.display()),
+            Kind::Named(name) => format!("the secret {name}"),
         }
+    }
+
+    /// What is weak about how the secret is kept, or about the secret itself.
+    pub(crate) fn weakness(&self, secret: &SecretString) -> Option<String> {
+        if !kinetic_tableau_sync::Redactor::can_mask(secret) {
+            let count = secret.expose_secret().trim().chars().count();
+            return Some(format!(
+                "with {count} characters too short to be kept out of errors and logs: use a longer one"
+            ));
+        }
+        #[cfg(unix)]
+        if let Kind::File(path) = &self.kind {
+            use std::os::unix::fs::PermissionsExt as _;
+            let mode = std::fs::metadata(path).ok()?.permissions().mode() & 0o777;
+            if mode & 0o077 != 0 {
+                return Some(format!("others may read that file (mode {mode:04o}): chmod 600 it"));
+            }
+        }
+        None
     }
 }
 

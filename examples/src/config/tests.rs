@@ -99,6 +99,22 @@ fn the_shipped_example_is_read_in_full() {
     );
     assert!(spend.timing.is_manual());
     assert!(matches!(&config.store, StoreLocation::Sqlite(file) if file.ends_with("kinetic-tableau.db")));
+    let names: Vec<&str> = config.secret_refs().iter().filter_map(|secret| Some(secret.name()?.as_str())).collect();
+    assert_eq!(names, ["tableau-pat"]);
+    assert!(matches!(config.secrets.place(), Some(SecretStore::Sealed { key: KeyRef::File(_), .. })));
+}
+
+#[test]
+fn every_key_that_the_shipped_example_comments_out_would_be_read() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("kinetic-tableau.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let line = "key = { file = \"kinetic-tableau.key\" }\n";
+    let others: Vec<&str> =
+        text.lines().filter_map(|line| line.strip_prefix("# ")).filter(|line| line.starts_with("key = {")).collect();
+    assert_eq!(others.len(), 3);
+    for other in others {
+        Config::of_text(&path, &text.replace(line, &format!("{other}\n"))).unwrap();
+    }
 }
 
 #[test]
@@ -179,26 +195,26 @@ fn a_secret_in_the_file_is_refused_and_not_repeated() {
     );
     after("{ file = \"secrets/password\" }", &format!("\"{CANARY}\""), &["[kinetic.auth] password", "never written"]);
     after("{ env = \"KT_TEST_PAT\" }", &format!("[\"{CANARY}\"]"), &["[tableau.auth] secret", "never written"]);
-    after("{ env = \"KT_TEST_PAT\" }", "{ }", &["exactly one of 'env' and 'file'"]);
-    after("{ env = \"KT_TEST_PAT\" }", "{ env = \"A\", file = \"B\" }", &["exactly one of 'env' and 'file'"]);
+    after("{ env = \"KT_TEST_PAT\" }", "{ }", &["exactly one of 'env', 'file' and 'secret'"]);
+    after("{ env = \"KT_TEST_PAT\" }", "{ env = \"A\", file = \"B\" }", &["exactly one of 'env', 'file' and 'secret'"]);
     // Not even when the file is no TOML at all.
     after("{ env = \"KT_TEST_PAT\" }", CANARY, &["sync.toml:16:", "not valid TOML"]);
     after("{ env = \"KT_TEST_PAT\" }", &format!("\"{CANARY}"), &["sync.toml:16:", "not valid TOML"]);
 }
 
-#[test]
-fn a_secret_that_is_not_where_the_reference_points_is_named_by_its_reference() {
+#[tokio::test]
+async fn a_secret_that_is_not_where_the_reference_points_is_named_by_its_reference() {
     let config = load(&whole(DATASET)).unwrap();
-    let failure = config.kinetic.api_key.resolve().unwrap_err();
+    let failure = config.kinetic.api_key.resolve(&config.secrets).await.unwrap_err();
     assert!(failure.message().contains("[kinetic] api_key") && failure.message().contains("KT_TEST_API_KEY"));
     let Identity::Basic { password, .. } = &config.kinetic.identity else { panic!("basic") };
-    let failure = password.resolve().unwrap_err();
+    let failure = password.resolve(&config.secrets).await.unwrap_err();
     assert!(failure.message().contains("[kinetic.auth] password"), "{}", failure.message());
     assert!(failure.message().contains("/etc/kt/secrets/password"), "{}", failure.message());
 }
 
-#[test]
-fn a_secret_file_loses_only_its_last_line_break() {
+#[tokio::test]
+async fn a_secret_file_loses_only_its_last_line_break() {
     use secrecy::ExposeSecret as _;
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("key"), " with spaces \r\n").unwrap();
@@ -207,9 +223,75 @@ fn a_secret_file_loses_only_its_last_line_break() {
         .replace("{ env = \"KT_TEST_API_KEY\" }", "{ file = \"key\" }")
         .replace("{ env = \"KT_TEST_PAT\" }", "{ file = \"empty\" }");
     let config = Config::of_text(&directory.path().join("sync.toml"), &text).unwrap();
-    assert_eq!(config.kinetic.api_key.resolve().unwrap().expose_secret(), " with spaces ");
+    let key = config.kinetic.api_key.resolve(&config.secrets).await.unwrap();
+    assert_eq!(key.expose_secret(), " with spaces ");
     let SignIn::Pat { secret, .. } = &config.tableau.sign_in else { panic!("pat") };
-    assert!(secret.resolve().unwrap_err().message().contains("is empty"));
+    assert!(secret.resolve(&config.secrets).await.unwrap_err().message().contains("is empty"));
+}
+
+#[test]
+fn a_store_of_secrets_is_read_with_its_key_by_reference() {
+    let named = whole(DATASET).replace("{ env = \"KT_TEST_PAT\" }", "{ secret = \"tableau-pat\" }");
+    let store = |section: &str| {
+        let config = load(&named.replace("[tableau]", &format!("[secrets]\n{section}\n[tableau]"))).unwrap();
+        config.secrets.place().cloned().unwrap()
+    };
+    let sealed = |key| SecretStore::Sealed { file: "/etc/kt/a.age".into(), key };
+    for (key, read) in [
+        ("{ file = \"a.key\" }", KeyRef::File("/etc/kt/a.key".into())),
+        ("{ passphrase = { env = \"KT_WORDS\" } }", KeyRef::Passphrase("KT_WORDS".to_owned())),
+        ("{ passphrase = \"ask\" }", KeyRef::Ask),
+        ("{ keyring = \"a/b\" }", KeyRef::Keyring { service: "a".to_owned(), account: "b".to_owned() }),
+    ] {
+        assert_eq!(store(&format!("store = \"sealed:a.age\"\nkey = {key}")), sealed(read));
+    }
+    assert_eq!(store("store = \"directory:secrets\""), SecretStore::Directory("/etc/kt/secrets".into()));
+    assert_eq!(store("store = \"environment:KT_\""), SecretStore::Environment("KT_".to_owned()));
+    assert_eq!(store("store = \"environment:\""), SecretStore::Environment(String::new()));
+}
+
+#[test]
+fn a_store_of_secrets_that_cannot_work_is_told_without_repeating_what_is_there() {
+    let section =
+        |section: &str, words: &[&str]| after("[tableau]", &format!("[secrets]\n{section}\n[tableau]"), words);
+    section(&format!("store = \"{CANARY}\""), &["[secrets] store: this is no store", "sealed:FILE"]);
+    section("store = \"sealed:\"", &["this is no store"]);
+    section("key = { file = \"x\" }", &["[secrets] has no 'store'"]);
+    section("store = \"sealed:a\"", &["[secrets] has no 'key'", "passphrase"]);
+    section(&format!("store = \"sealed:a\"\nkey = \"{CANARY}\""), &["never written into this file", "make a new key"]);
+    let key = |key: &str, words: &[&str]| section(&format!("store = \"sealed:a\"\nkey = {key}"), words);
+    key(&format!("{{ passphrase = \"{CANARY}\" }}"), &["a passphrase is never written", "\"ask\""]);
+    key("{ file = \"a\", keyring = \"b/c\" }", &["exactly one of 'file', 'passphrase' and 'keyring'"]);
+    key("{ keyring = \"only-one\" }", &["SERVICE/ACCOUNT"]);
+    key("{ passphrase = { file = \"x\" } }", &["unknown key 'file'", "'env'"]);
+    section("store = \"directory:a\"\nkey = { file = \"x\" }", &["only a sealed file has a key"]);
+    section("store = \"sealed:a\"\nkeys = 1", &["unknown key 'keys' in [secrets]", "'key'"]);
+    let pat = "{ env = \"KT_TEST_PAT\" }";
+    after(pat, "{ secret = \"a\" }", &["[tableau.auth] secret names a secret", "no section [secrets]"]);
+    after(pat, &format!("{{ secret = \"{CANARY} \" }}"), &["[tableau.auth.secret] secret", "no name of a secret"]);
+}
+
+#[tokio::test]
+async fn a_short_secret_and_a_file_that_others_may_read_are_weak() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("key");
+    std::fs::write(&path, "short").unwrap();
+    let text = whole(DATASET).replace("{ env = \"KT_TEST_API_KEY\" }", "{ file = \"key\" }");
+    let config = Config::of_text(&directory.path().join("sync.toml"), &text).unwrap();
+    let weakness = async || {
+        let secret = config.kinetic.api_key.resolve(&config.secrets).await.unwrap();
+        config.kinetic.api_key.weakness(&secret)
+    };
+    assert!(weakness().await.unwrap().contains("too short to be kept out"));
+    std::fs::write(&path, "long enough").unwrap();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(weakness().await.unwrap().contains("others may read"));
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    assert_eq!(weakness().await, None);
 }
 
 #[test]

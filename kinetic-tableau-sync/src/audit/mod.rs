@@ -74,6 +74,17 @@ pub enum AuditEvent {
     },
 }
 
+impl AuditEvent {
+    /// Takes known secrets out of what people and servers have written. Names and ids stay: they tell what belongs together.
+    pub(crate) fn redact(&mut self, redactor: &crate::Redactor) {
+        match self {
+            Self::Failed { message, .. } => redactor.scrub(message),
+            Self::Refreshed { report } => report.redact(redactor),
+            Self::Started { .. } | Self::Landed { .. } | Self::Idle { .. } | Self::Reconciled { .. } => {}
+        }
+    }
+}
+
 /// An event with its place in the trail.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AuditEntry {
@@ -209,6 +220,10 @@ impl AuditError {
     /// Whether running again may help.
     pub fn is_transient(&self) -> bool {
         self.transient
+    }
+
+    pub(crate) fn redact(&mut self, redactor: &crate::Redactor) {
+        redactor.clean_error(&mut self.message, None, &mut self.cause);
     }
 
     /// Adds the cause.

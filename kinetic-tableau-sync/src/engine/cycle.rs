@@ -76,6 +76,7 @@ pub(super) async fn run(parts: &Parts, spec: &DatasetSpec, lease: &Lease, goal: 
     match cycle.work().await {
         Ok(()) => cycle.succeeded().await,
         Err(error) => {
+            let error = error.redacted(&parts.redactor);
             cycle.failed(&error).await;
             Err(error)
         }
@@ -382,7 +383,8 @@ impl Cycle<'_> {
         Ok(())
     }
 
-    pub(super) async fn audit(&self, event: AuditEvent) -> Result<(), SyncError> {
+    pub(super) async fn audit(&self, mut event: AuditEvent) -> Result<(), SyncError> {
+        event.redact(&self.parts.redactor);
         let entry =
             AuditEntry { dataset: self.spec.id.clone(), run: self.run.clone(), at: self.parts.clock.now(), event };
         self.parts.audit.record(entry).await.map_err(|error| self.error(Stage::Audit, error))

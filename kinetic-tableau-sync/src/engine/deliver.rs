@@ -147,13 +147,14 @@ impl Cycle<'_> {
         self.checkpoint.pending_refresh.clone_from(&due);
         for target in due {
             self.report(&ProgressEvent::Refreshing { target: target.clone() });
-            let report = match self.parts.destination.refresh(&target).await {
+            let mut report = match self.parts.destination.refresh(&target).await {
                 Ok(report) => report,
                 Err(error) => {
                     let outcome = RefreshOutcome::Failed(error.to_string());
                     RefreshReport { target: target.clone(), job_id: None, outcome }
                 }
             };
+            report.redact(&self.parts.redactor);
             self.report(&ProgressEvent::Refreshed { report: report.clone() });
             if report.outcome.is_settled() {
                 self.checkpoint.pending_refresh.retain(|other| *other != target);

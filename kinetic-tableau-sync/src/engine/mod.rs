@@ -39,6 +39,7 @@ use crate::checkpoint::RunSummary;
 use crate::clock::{Clock, SystemClock};
 use crate::destination::Destination;
 use crate::model::DatasetSpec;
+use crate::redact::Redactor;
 use crate::remedy::Remedies;
 use crate::source::Source;
 use crate::store::{FingerprintStore, Lease, RejectStore, StateStore};
@@ -90,6 +91,7 @@ struct Parts {
     owner: String,
     delta_rows: u64,
     stop: Stop,
+    redactor: Redactor,
     remedies: Remedies,
 }
 
@@ -120,6 +122,7 @@ impl Syncer {
                 owner: format!("process {}", std::process::id()),
                 delta_rows: 500_000,
                 stop: Stop::new(),
+                redactor: Redactor::new(),
                 remedies: Remedies::default(),
             },
         }
@@ -172,7 +175,7 @@ impl Syncer {
     async fn pursue(&self, dataset: &DatasetSpec, goal: Goal) -> Result<RunSummary, SyncError> {
         let began = self.parts.clock.now();
         let work = async {
-            let ended = self.work(dataset, goal).await;
+            let ended = self.work(dataset, goal).await.map_err(|error| error.redacted(&self.parts.redactor));
             telemetry::ended(&dataset.id, goal, began, self.parts.clock.now(), &ended);
             ended
         };
@@ -278,6 +281,12 @@ impl SyncerBuilder {
     /// Lets the runs of this syncer be ended from outside.
     pub fn stop(mut self, stop: &Stop) -> Self {
         self.parts.stop = stop.clone();
+        self
+    }
+
+    /// Keeps known secrets out of errors, audit trail, state, progress and rejected rows. What is added to it later counts from then on.
+    pub fn redactor(mut self, redactor: &Redactor) -> Self {
+        self.parts.redactor = redactor.clone();
         self
     }
 

@@ -159,6 +159,25 @@ impl SyncError {
         Self { dataset: dataset.clone(), run: run.cloned(), stage, cause: Box::new(cause.into()) }
     }
 
+    /// The same error without any known secret.
+    pub(super) fn redacted(mut self, redactor: &crate::Redactor) -> Self {
+        match &mut *self.cause {
+            Cause::Source(error) => error.redact(redactor),
+            Cause::Destination(error) => error.redact(redactor),
+            Cause::State(error) => error.redact(redactor),
+            Cause::Audit(error) => error.redact(redactor),
+            Cause::Loss(message) | Cause::Invariant(message) => redactor.scrub(message),
+            Cause::Mapping { message, hint } | Cause::Rejected { message, hint } => {
+                redactor.scrub(message);
+                if let Some(hint) = hint {
+                    redactor.scrub(hint);
+                }
+            }
+            Cause::Stopped => {}
+        }
+        self
+    }
+
     /// The dataset.
     pub fn dataset(&self) -> &DatasetId {
         &self.dataset

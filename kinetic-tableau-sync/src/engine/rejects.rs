@@ -157,7 +157,7 @@ impl<'a> Work<'a> {
             let print = fingerprint(&mut filling.hasher, &bad, mark.row);
             filling.counts.read += 1;
             filling.counts.rejected += 1;
-            let reject = Reject {
+            let mut reject = Reject {
                 dataset: self.spec.id.clone(),
                 key: filling.hasher.key_text(bad.schema(), &bad, mark.row).to_owned(),
                 hash: print.key,
@@ -169,9 +169,10 @@ impl<'a> Work<'a> {
                 hint: mark.hint.clone(),
                 raw: mark.raw.clone(),
             };
+            reject.redact(&self.parts.redactor);
             // The overlap reads the same rows again and again, also within a run; the trail tells of each once.
             if !filling.open.knows(&reject) {
-                let reason = format!("{}: {}", mark.column, mark.reason);
+                let reason = format!("{}: {}", reject.column, reject.reason);
                 let noted = filling.journal.note_reject(&bad, mark.row, print, &reason);
                 noted.map_err(|full| self.full_batch(full))?;
             }

@@ -14,6 +14,7 @@ use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage};
 
+use super::child;
 use super::error::{HyperError, HyperErrorKind};
 use super::extract::FileVersion;
 use super::locate::EngineLocation;
@@ -188,7 +189,9 @@ fn spawn(location: &EngineLocation, callback: SocketAddr, directory: &Path) -> R
     } else {
         "tab.tcp://localhost:0".to_owned()
     };
-    Command::new(&location.hyperd)
+    let mut command = Command::new(&location.hyperd);
+    child::plain(command.as_std_mut());
+    command
         .args(["run", "--callback-connection", &format!("tab.tcp://{callback}"), "--listen-connection", &listen])
         .arg(format!("--init-user={USER}"))
         .args(["--no-password", "--skip-license", "--language=en_US", "--date-style=MDY", "--date-style-lenient=false"])

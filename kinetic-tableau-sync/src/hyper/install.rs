@@ -7,6 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use super::child;
 use super::error::{HyperError, HyperErrorKind};
 use super::locate::{EngineLocation, Origin, PROGRAM, VERSION, cache_directory};
 use crate::digest;
@@ -107,7 +108,7 @@ fn download(into: &Path) -> Result<(), HyperError> {
         let Some((program, first)) = pip.split_first() else {
             continue;
         };
-        let ran = Command::new(program)
+        let ran = child::python(&mut Command::new(program))
             .args(first)
             .args(["download", "--quiet", "--no-deps", "--only-binary=:all:", "--disable-pip-version-check", "--dest"])
             .arg(into)

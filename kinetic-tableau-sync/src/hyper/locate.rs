@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use super::child;
 use super::error::{HyperError, HyperErrorKind};
 
 /// File name of the engine.
@@ -131,7 +132,9 @@ pub(super) fn cache_directory() -> Option<PathBuf> {
 fn python_package() -> Option<PathBuf> {
     const ASK: &str = "import importlib.util as u;s=u.find_spec('tableauhyperapi');print(s.submodule_search_locations[0] if s else '')";
     ["python3", "python"].into_iter().find_map(|python| {
-        let answer = Command::new(python).args(["-c", ASK]).stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
+        let mut command = Command::new(python);
+        let command = child::python(&mut command).args(["-c", ASK]).stdin(Stdio::null()).stderr(Stdio::null());
+        let answer = command.output().ok()?;
         let package = PathBuf::from(String::from_utf8(answer.stdout).ok()?.trim());
         program_at(&package.join("bin").join("hyper"))
     })

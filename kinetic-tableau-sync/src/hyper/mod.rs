@@ -10,6 +10,7 @@
 //! - It has no unique keys, so [`ExtractWriter::seal`] counts doubled ones.
 //! - A `COMMIT` after an error answers without an error and takes everything back, so the first error ends a write.
 
+mod child;
 mod encode;
 mod engine;
 mod error;

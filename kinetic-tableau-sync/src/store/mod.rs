@@ -313,6 +313,10 @@ impl StateError {
         self
     }
 
+    pub(crate) fn redact(&mut self, redactor: &crate::Redactor) {
+        redactor.clean_error(&mut self.message, None, &mut self.cause);
+    }
+
     /// The kind.
     pub fn kind(&self) -> StateErrorKind {
         self.kind

@@ -31,6 +31,17 @@ pub struct Reject {
     pub raw: String,
 }
 
+impl Reject {
+    /// Takes known secrets out of what is only shown to people. The key stays: it tells which row it is.
+    pub(crate) fn redact(&mut self, redactor: &crate::Redactor) {
+        redactor.scrub(&mut self.reason);
+        redactor.scrub(&mut self.raw);
+        if let Some(hint) = &mut self.hint {
+            redactor.scrub(hint);
+        }
+    }
+}
+
 /// Keeps rejected rows: one per key of a dataset, the newest.
 ///
 /// They may outlive their reason when a process dies between landing a row and forgetting it: then the next run forgets them.

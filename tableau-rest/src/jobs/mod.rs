@@ -114,7 +114,10 @@ impl JobHandle {
         let call = Call::get("read job", &["jobs", self.id.as_str()])?;
         let answer = self.client.run(&call).await?;
         let value = answer.value()?;
-        value.get("job").and_then(JobStatus::read).ok_or_else(|| answer.unfit("the answer describes no job"))
+        let status = value.get("job").and_then(JobStatus::read);
+        let status = status.ok_or_else(|| answer.unfit("the answer describes no job"))?;
+        // What a job says of its failure may repeat what its request held.
+        Ok(status.without_secrets(&self.client.scrubber()))
     }
 
     /// What is known of it, each time that something of it has changed, until it has ended or the limit of the policy is over.

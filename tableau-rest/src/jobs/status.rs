@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
+use crate::error::Scrubber;
 use crate::ids::{DatasourceId, JobId, WorkbookId};
 use crate::wire;
 
@@ -124,6 +125,14 @@ impl JobStatus {
             datasource: target("datasource").map(DatasourceId::from),
             workbook: target("workbook").map(WorkbookId::from),
         })
+    }
+
+    pub(super) fn without_secrets(mut self, scrubber: &Scrubber) -> Self {
+        let notes = self.status_notes.iter_mut().flat_map(|note| [&mut note.value, &mut note.text]).flatten();
+        for text in self.notes.iter_mut().chain(notes) {
+            *text = scrubber.clean(text);
+        }
+        self
     }
 
     /// Whether it has ended. The finish code alone does not tell: it is absent or 0 or 1 while a job runs.

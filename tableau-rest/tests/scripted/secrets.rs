@@ -98,6 +98,23 @@ async fn a_session_token_that_is_echoed_is_scrubbed() {
 }
 
 #[tokio::test]
+async fn what_a_job_says_is_scrubbed() {
+    let (client, _) = fake::client(|_, request| {
+        let token = fake::token(request);
+        let note = json!({"type": "errorCode", "value": token, "text": format!("refused {token}")});
+        let job = json!({
+            "id": "j-1", "progress": 100, "finishCode": 1, "completedAt": "2026-11-26T10:00:00Z",
+            "statusNotes": {"statusNote": [note]},
+            "publishDatasourceJob": {"notes": format!("no session {token}")},
+        });
+        fake::json(200, &json!({ "job": job }))
+    });
+    let status = client.jobs().get(&"j-1".into()).await.unwrap();
+    assert_eq!(status.notes, ["no session [redacted]", "refused [redacted]"]);
+    assert_eq!(status.status_notes[0].value.as_deref(), Some("[redacted]"));
+}
+
+#[tokio::test]
 async fn nothing_that_can_be_printed_holds_a_secret_or_a_body() {
     let (client, _) = fake::client(|_, _| fake::json(200, &json!({"job": {"id": "j-1"}, "row": "canary row"})));
     printed("client", &client);

@@ -37,7 +37,8 @@ pub(crate) struct Tokens {
 
 impl Tokens {
     fn issue(&mut self, switches: &Switches) -> String {
-        let token = format!("{}.{}.{}", Uuid::new_v4().simple(), Uuid::new_v4().simple(), Uuid::new_v4().simple());
+        let fresh = || format!("{}.{}.{}", Uuid::new_v4().simple(), Uuid::new_v4().simple(), Uuid::new_v4().simple());
+        let token = switches.token.clone().unwrap_or_else(fresh);
         self.live.insert(token.clone(), (Instant::now() + switches.token_life, switches.token_uses));
         token
     }

@@ -69,6 +69,8 @@ pub struct Switches {
     pub empty_details: bool,
     /// Whether what is expanded can be asked for with some columns alone.
     pub nested_select: bool,
+    /// What every token is; a new one each time when none.
+    pub token: Option<String>,
     /// How long tokens last.
     pub token_life: Duration,
     /// For how many requests tokens are good.
@@ -97,6 +99,7 @@ impl Default for Switches {
             facets: true,
             empty_details: true,
             nested_select: true,
+            token: None,
             token_life: auth::TOKEN_LIFE,
             token_uses: u64::MAX,
             update_master_asks: false,
@@ -159,6 +162,18 @@ impl KineticSimBuilder {
     /// The user that is right.
     pub fn user(mut self, user: impl Into<String>, password: impl Into<String>) -> Self {
         (self.secrets.user, self.secrets.password) = (user.into(), password.into());
+        self
+    }
+
+    /// The client that is right at the token endpoint.
+    pub fn client(mut self, id: impl Into<String>, secret: impl Into<String>) -> Self {
+        (self.secrets.client_id, self.secrets.client_secret) = (id.into(), secret.into());
+        self
+    }
+
+    /// What every token is that is handed out, instead of a new one each time: so that it can be looked for.
+    pub fn bearer_token(mut self, token: impl Into<String>) -> Self {
+        self.switches.token = Some(token.into());
         self
     }
 
@@ -333,6 +348,9 @@ async fn serve(State(shared): State<Arc<Shared>>, request: Request) -> Response<
         return response;
     }
     let body = axum::body::to_bytes(body, 64 << 20).await.unwrap_or_default();
+    if let Some(response) = faults::echo(effect.as_ref(), &head, &body) {
+        return response;
+    }
     if !shared.switches.latency.is_zero() {
         let _under_way = UnderWay::begin(&shared);
         tokio::time::sleep(shared.switches.latency).await;

@@ -77,6 +77,9 @@ struct Secrets {
     token_secret: String,
     user: String,
     password: String,
+    app_secret: String,
+    /// What every session token begins with, up to the site; a new one each time when none.
+    session: Option<String>,
 }
 
 struct Shared {
@@ -137,6 +140,24 @@ impl TableauSimBuilder {
         self
     }
 
+    /// The user that is right.
+    pub fn user(mut self, user: impl Into<String>, password: impl Into<String>) -> Self {
+        (self.secrets.user, self.secrets.password) = (user.into(), password.into());
+        self
+    }
+
+    /// The secret of the connected app.
+    pub fn app_secret(mut self, secret: impl Into<String>) -> Self {
+        self.secrets.app_secret = secret.into();
+        self
+    }
+
+    /// What every session token is, but for the site's id behind it, instead of a new one each time: so that it can be looked for.
+    pub fn session_token(mut self, token: impl Into<String>) -> Self {
+        self.secrets.session = Some(token.into());
+        self
+    }
+
     /// Sets switches.
     pub fn switches(mut self, change: impl FnOnce(&mut Switches)) -> Self {
         change(&mut self.switches);
@@ -176,6 +197,8 @@ impl TableauSim {
             token_secret: "demo-tableau-pat-secret-8d2e".to_owned(),
             user: "demo".to_owned(),
             password: "demo-tableau-password-94bb".to_owned(),
+            app_secret: session::APP_SECRET.to_owned(),
+            session: None,
         };
         TableauSimBuilder { site: "finance".to_owned(), secrets, switches: Switches::default() }
     }
@@ -298,7 +321,7 @@ impl TableauSim {
 
     /// Client id, secret id and secret value of a connected app, and the user it may act as.
     pub fn connected_app(&self) -> (&str, &str, &str, &str) {
-        (session::APP, session::APP_KEY, session::APP_SECRET, &self.shared.secrets.user)
+        (session::APP, session::APP_KEY, &self.shared.secrets.app_secret, &self.shared.secrets.user)
     }
 
     /// How often a workbook was refreshed.
@@ -331,6 +354,9 @@ async fn serve(State(shared): State<Arc<Shared>>, request: Request) -> Response<
         return response;
     }
     let body = axum::body::to_bytes(body, 200 << 20).await.unwrap_or_default();
+    if let Some(response) = faults::echo(effect.as_ref(), &head, &body) {
+        return response;
+    }
     let language = Language::of(&head.headers, shared.switches.messy);
     let query = pairs(head.uri.query().unwrap_or_default());
     let segments: Vec<String> = head

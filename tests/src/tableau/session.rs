@@ -9,7 +9,7 @@ use sha2::Sha256;
 
 use super::site::{Session, Site, fresh_id};
 use super::wire::{self, Failure, Node};
-use super::{Reply, Shared, locked};
+use super::{Reply, Secrets, Shared, locked};
 
 pub(super) const APP: &str = "demo-connected-app";
 pub(super) const APP_KEY: &str = "demo-connected-app-key";
@@ -72,7 +72,7 @@ impl Shared {
             site.sessions.retain(|_, session| session.token_name.as_deref() != token_name);
         }
         let owner = token_name.filter(|_| by_token).map(str::to_owned);
-        let credentials = open(&mut site, owner, false);
+        let credentials = open(&self.secrets, &mut site, owner, false);
         // Only tokens have a life of their own to tell of.
         Ok((200, vec![credentials.maybe("estimatedTimeToExpiration", by_token.then_some("177:05:38"))]))
     }
@@ -81,7 +81,7 @@ impl Shared {
     fn is_from_app(&self, site: &mut Site, token: &str) -> bool {
         let parts: Vec<&str> = token.split('.').collect();
         let [header, claims, signature] = parts.as_slice() else { return false };
-        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(APP_SECRET.as_bytes()) else { return false };
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(self.secrets.app_secret.as_bytes()) else { return false };
         mac.update(format!("{header}.{claims}").as_bytes());
         let signed =
             BASE64_URL_SAFE_NO_PAD.decode(signature).is_ok_and(|signature| mac.verify_slice(&signature).is_ok());
@@ -135,7 +135,7 @@ impl Shared {
             return Err(Failure::new("401003", "Switch Site Error", "Error switching to the site."));
         }
         site.sessions.remove(token);
-        let credentials = open(&mut site, session.token_name, wanted == OTHER);
+        let credentials = open(&self.secrets, &mut site, session.token_name, wanted == OTHER);
         Ok((200, vec![credentials]))
     }
 
@@ -163,10 +163,11 @@ impl Shared {
 }
 
 /// Opens a session and answers its credentials.
-fn open(site: &mut Site, token_name: Option<String>, elsewhere: bool) -> Node {
+fn open(secrets: &Secrets, site: &mut Site, token_name: Option<String>, elsewhere: bool) -> Node {
     let (id, content_url) =
         if elsewhere { (site.other_id.clone(), OTHER.to_owned()) } else { (site.id.clone(), site.content_url.clone()) };
-    let token = format!("{}|{}|{id}", fresh_id(), fresh_id().replace('-', ""));
+    let fresh = || format!("{}|{}", fresh_id(), fresh_id().replace('-', ""));
+    let token = format!("{}|{id}", secrets.session.clone().unwrap_or_else(fresh));
     site.sessions.insert(token.clone(), Session { token_name, elsewhere });
     Node::new("credentials")
         .with("token", token)
