@@ -4,18 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kinetic_tableau_sync::hyper::EngineLocation;
-use kinetic_tableau_sync::store::{MemoryStore, SqliteStore};
-use kinetic_tableau_sync::worker::{Limit, Worker, WorkerBuilder};
-use kinetic_tableau_sync::{
-    AuditStore, Destination, HyperOptions, KineticSource, NoteStore, Progress, RejectStore, Source, SourceObject,
-    StateStore, Stop, Syncer, SyncerBuilder, TableauDestination,
-};
+use kinetic_tableau_sync::worker::{Limit, WorkerBuilder};
+use kinetic_tableau_sync::{HyperOptions, KineticSource, Progress, SourceObject, Stop, Syncer, TableauDestination};
 use secrecy::ExposeSecret as _;
 use tableau_rest::ConnectedApp;
 
 use crate::config::{Config, Identity, SignIn, StoreLocation};
 use crate::failure::{Failure, Outcome};
 use crate::output;
+use crate::store::Store;
 
 /// How long signing out may hold up the end of the process.
 const GOODBYE: Duration = Duration::from_secs(5);
@@ -118,90 +115,9 @@ pub(crate) fn destination(
     tableau: &tableau_rest::Client,
     engine: EngineLocation,
 ) -> TableauDestination {
-    TableauDestination::new(tableau.clone(), HyperOptions { spool: config.spool.clone(), engine })
-}
-
-/// State, audit and fingerprints in one store.
-#[derive(Debug)]
-pub(crate) enum Store {
-    Sqlite(Arc<SqliteStore>),
-    Memory(Arc<MemoryStore>),
-}
-
-impl Store {
-    pub(crate) fn open(location: &StoreLocation) -> Outcome<Self> {
-        Ok(match location {
-            StoreLocation::Sqlite(path) => Self::Sqlite(Arc::new(SqliteStore::open(path)?)),
-            StoreLocation::Memory => Self::Memory(Arc::new(MemoryStore::new())),
-        })
-    }
-
-    /// A store that others may be writing meanwhile; none when nothing has ever been written.
-    pub(crate) fn open_for_reading(location: &StoreLocation) -> Outcome<Option<Self>> {
-        match location {
-            StoreLocation::Sqlite(path) if path.exists() => {
-                Ok(Some(Self::Sqlite(Arc::new(SqliteStore::open_read_only(path)?))))
-            }
-            StoreLocation::Sqlite(_) => Ok(None),
-            StoreLocation::Memory => {
-                Err(Failure::usage("[state] store is \"memory\": it ends with the process that synced")
-                    .next("use store = \"sqlite:FILE\" to look at state and audit later"))
-            }
-        }
-    }
-
-    pub(crate) fn state(&self) -> Arc<dyn StateStore> {
-        match self {
-            Self::Sqlite(store) => Arc::clone(store) as _,
-            Self::Memory(store) => Arc::clone(store) as _,
-        }
-    }
-
-    pub(crate) fn audit(&self) -> Arc<dyn AuditStore> {
-        match self {
-            Self::Sqlite(store) => Arc::clone(store) as _,
-            Self::Memory(store) => Arc::clone(store) as _,
-        }
-    }
-
-    /// A store to leave notes in, while a worker may be using it.
-    pub(crate) fn open_for_notes(location: &StoreLocation) -> Outcome<Self> {
-        match location {
-            StoreLocation::Memory => {
-                Err(Failure::usage("[state] store is \"memory\": nobody else can see what is asked for there")
-                    .next("use store = \"sqlite:FILE\" to control workers from another process"))
-            }
-            StoreLocation::Sqlite(_) => Self::open(location),
-        }
-    }
-
-    pub(crate) fn notes(&self) -> Arc<dyn NoteStore> {
-        match self {
-            Self::Sqlite(store) => Arc::clone(store) as _,
-            Self::Memory(store) => Arc::clone(store) as _,
-        }
-    }
-
-    fn worker(&self) -> WorkerBuilder {
-        match self {
-            Self::Sqlite(store) => Worker::builder(Arc::clone(store)),
-            Self::Memory(store) => Worker::builder(Arc::clone(store)),
-        }
-    }
-
-    pub(crate) fn rejects(&self) -> Arc<dyn RejectStore> {
-        match self {
-            Self::Sqlite(store) => Arc::clone(store) as _,
-            Self::Memory(store) => Arc::clone(store) as _,
-        }
-    }
-
-    fn syncer(&self, source: Arc<dyn Source>, destination: Arc<dyn Destination>) -> SyncerBuilder {
-        match self {
-            Self::Sqlite(store) => Syncer::builder(source, destination, Arc::clone(store)),
-            Self::Memory(store) => Syncer::builder(source, destination, Arc::clone(store)),
-        }
-    }
+    // Where workers share a store, one that was stopped for longer than its lease may publish what is no longer new.
+    let shared = matches!(config.store, StoreLocation::Postgres(_));
+    TableauDestination::new(tableau.clone(), HyperOptions { spool: config.spool.clone(), engine }).watch_target(shared)
 }
 
 /// Proves that Kinetic can be asked. A key whose scope leaves vendors out is tried with what the configuration reads.
@@ -237,7 +153,7 @@ impl Session {
         let kinetic = kinetic(config).await?;
         let tableau = tableau(config).await?;
         let engine = EngineLocation::find()?;
-        let store = Store::open(&config.store)?;
+        let store = Store::open(config).await?;
         ping(&kinetic, config).await.map_err(|error| at_kinetic(&kinetic, error))?;
         tableau.sign_in().await.map_err(|error| at_tableau(&tableau, error))?;
         let destination = destination(config, &tableau, engine);

@@ -9,6 +9,7 @@ mod connect;
 mod failure;
 mod output;
 mod secrets;
+mod store;
 mod terminal;
 
 use std::process::ExitCode;

@@ -7,9 +7,10 @@ use kinetic_tableau_sync::{Destination as _, KineticSource, Resolution, TargetSt
 use serde::Serialize;
 
 use crate::config::{Config, SecretRef, StoreLocation};
-use crate::connect::{self, Store};
+use crate::connect;
 use crate::failure::{Exit, Failure, Outcome, one_line};
 use crate::output::{self, say};
+use crate::store::Store;
 
 #[derive(Debug, Serialize)]
 struct Report {
@@ -61,7 +62,7 @@ pub(super) async fn run(config: &Config, json: bool) -> Outcome<Exit> {
         findings.note(format!("secret {}", reference.place()), secret(config, reference).await);
     }
     let engine = findings.note("engine", engine());
-    findings.note("state", state(config));
+    findings.note("state", state(config).await);
     if let Some(kinetic) = findings.note("kinetic", kinetic(config).await) {
         let source = KineticSource::new(kinetic);
         for dataset in &config.datasets {
@@ -120,10 +121,14 @@ async fn secret(config: &Config, reference: &SecretRef) -> Outcome<((), String)>
 }
 
 /// Opens the store if it is there; making it is for the first sync.
-fn state(config: &Config) -> Outcome<((), String)> {
+async fn state(config: &Config) -> Outcome<((), String)> {
     let message = match &config.store {
         StoreLocation::Memory => "in memory: each start begins with a full load".to_owned(),
-        StoreLocation::Sqlite(path) => match Store::open_for_reading(&config.store)? {
+        StoreLocation::Postgres(_) => match Store::open_for_reading(config).await? {
+            Some(_) => "the database can be reached, and has our tables".to_owned(),
+            None => "the database can be reached; our tables are made by the first sync".to_owned(),
+        },
+        StoreLocation::Sqlite(path) => match Store::open_for_reading(config).await? {
             Some(_) => format!("{} can be opened", path.display()),
             None if path.parent().is_none_or(|parent| parent.as_os_str().is_empty() || parent.is_dir()) => {
                 format!("{} is made by the first sync", path.display())
