@@ -11,6 +11,7 @@ mod output;
 mod secrets;
 mod store;
 mod terminal;
+mod tokens;
 
 use std::process::ExitCode;
 

@@ -6,7 +6,7 @@ use kinetic_tableau_sync::hyper::EngineLocation;
 use kinetic_tableau_sync::{Destination as _, KineticSource, Resolution, TargetState, Track};
 use serde::Serialize;
 
-use crate::config::{Config, SecretRef, StoreLocation};
+use crate::config::{Config, SecretRef, SignIn, StoreLocation};
 use crate::connect;
 use crate::failure::{Exit, Failure, Outcome, one_line};
 use crate::output::{self, say};
@@ -203,18 +203,29 @@ fn spelled(track: &Track) -> String {
     }
 }
 
+/// Signs in, with each token where there are several. Answers the client of the first one.
 async fn tableau(config: &Config) -> Outcome<(tableau_rest::Client, String)> {
-    let client = connect::tableau(config).await?;
+    let client = connect::tableau(config, 0).await?;
     let began = Instant::now();
     let server = client.server_info().await.map_err(|error| connect::at_tableau(&client, error))?;
     client.sign_in().await.map_err(|error| connect::at_tableau(&client, error))?;
+    let took = began.elapsed().as_millis();
+    let mut tokens = String::new();
+    if let SignIn::Pat { tokens: all } = &config.tableau.sign_in
+        && all.len() > 1
+    {
+        for (nth, token) in all.iter().enumerate().skip(1) {
+            let other = connect::tableau(config, nth).await?;
+            let signed_in = other.sign_in().await.map_err(|error| connect::at_tableau(&other, error));
+            signed_in.map_err(|failure| failure.within(&format!("token '{}'", token.name)))?;
+            connect::sign_out(&other).await;
+        }
+        tokens = format!(", with each of {} tokens", all.len());
+    }
     let site = if config.tableau.site.is_empty() { "the default site" } else { &config.tableau.site };
     let message = format!(
-        "{} is Tableau {} with REST API {}, signed in to {site} ({} ms)",
-        config.tableau.url,
-        server.product_version,
-        server.rest_api_version,
-        began.elapsed().as_millis()
+        "{} is Tableau {} with REST API {}, signed in to {site}{tokens} ({took} ms)",
+        config.tableau.url, server.product_version, server.rest_api_version,
     );
     Ok((client, message))
 }

@@ -16,7 +16,7 @@ mod worker;
 
 use std::path::{Path, PathBuf};
 
-pub(crate) use self::connection::{Identity, Kinetic, SignIn, Tableau};
+pub(crate) use self::connection::{Identity, Kinetic, SignIn, Tableau, Token};
 pub(crate) use self::dataset::Dataset;
 use self::document::Document;
 pub(crate) use self::nearest::nearest;

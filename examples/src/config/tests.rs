@@ -225,7 +225,8 @@ async fn a_secret_file_loses_only_its_last_line_break() {
     let config = Config::of_text(&directory.path().join("sync.toml"), &text).unwrap();
     let key = config.kinetic.api_key.resolve(&config.secrets).await.unwrap();
     assert_eq!(key.expose_secret(), " with spaces ");
-    let SignIn::Pat { secret, .. } = &config.tableau.sign_in else { panic!("pat") };
+    let SignIn::Pat { tokens } = &config.tableau.sign_in else { panic!("pat") };
+    let secret = &tokens[0].secret;
     assert!(secret.resolve(&config.secrets).await.unwrap_err().message().contains("is empty"));
 }
 
@@ -292,6 +293,23 @@ async fn a_short_secret_and_a_file_that_others_may_read_are_weak() {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
     }
     assert_eq!(weakness().await, None);
+}
+
+#[test]
+fn a_pool_of_tokens_is_a_list_in_which_each_is_there_once() {
+    let one = "name = \"sync\"\nsecret = { env = \"KT_TEST_PAT\" }";
+    let pool = |list: &str| whole(DATASET).replace(one, list);
+    assert_ne!(pool(""), whole(DATASET), "the sample still has its token");
+    let a = "{ name = \"a\", secret = { env = \"KT_A\" } }";
+    let config = load(&pool(&format!("tokens = [{a}, {{ name = \"b\", secret = {{ file = \"b\" }} }}]"))).unwrap();
+    let SignIn::Pat { tokens } = &config.tableau.sign_in else { panic!("pat") };
+    assert_eq!(tokens.iter().map(|token| token.name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+    assert_eq!(config.tableau.secrets().len(), 2);
+    let refused = |list: &str, words: &[&str]| after(one, list, words);
+    refused(&format!("tokens = [{a}, {a}]"), &["the token 'a' is in the list twice", "good for one session"]);
+    refused("tokens = []", &["tokens: this list is empty"]);
+    refused(&format!("tokens = [{a}]\nname = \"x\""), &["name: there is a list of `tokens` already"]);
+    refused(&format!("tokens = [{{ name = \"a\", secret = \"{CANARY}\" }}]"), &["never written into this file"]);
 }
 
 #[test]
