@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use kinetic_tableau_sync::hyper::EngineLocation;
 use kinetic_tableau_sync::worker::{Limit, Slot, WorkerBuilder};
-use kinetic_tableau_sync::{HyperOptions, KineticSource, Progress, SourceObject, Stop, Syncer, TableauDestination};
+use kinetic_tableau_sync::{
+    HyperOptions, KineticSource, Progress, SourceObject, Stop, Syncer, TableauDestination, TableauEvents,
+};
 use secrecy::ExposeSecret as _;
 use tableau_rest::ConnectedApp;
 
@@ -153,21 +155,29 @@ pub(crate) struct Session {
     token: Option<Slot>,
 }
 
+/// How a session is opened.
+pub(crate) struct Opening<'a> {
+    /// Who listens to its runs.
+    pub(crate) progress: Arc<dyn Progress>,
+    /// Ends its runs.
+    pub(crate) stop: &'a Stop,
+    /// What to do when each token is in use.
+    pub(crate) taken: Taken,
+    /// Ends the waiting for one.
+    pub(crate) waiting: &'a Stop,
+    /// What webhooks tell.
+    pub(crate) events: Option<&'a TableauEvents>,
+}
+
 impl Session {
     /// Connects. What would fail for every dataset alike is tried here once, so that it is said once.
     /// A token that is in use is waited for until `waiting` ends that.
-    pub(crate) async fn open(
-        config: &Config,
-        progress: Arc<dyn Progress>,
-        stop: &Stop,
-        taken: Taken,
-        waiting: &Stop,
-    ) -> Outcome<Self> {
+    pub(crate) async fn open(config: &Config, opening: Opening<'_>) -> Outcome<Self> {
         let kinetic = kinetic(config).await?;
         let engine = EngineLocation::find()?;
         let store = Store::open(config).await?;
-        let (nth, token) = tokens::take(config, &store, taken, waiting).await?;
-        match Self::connect(config, progress, stop, (kinetic, engine, store), nth).await {
+        let (nth, token) = tokens::take(config, &store, opening.taken, opening.waiting).await?;
+        match Self::connect(config, opening, (kinetic, engine, store), nth).await {
             Ok((tableau, store, syncer)) => Ok(Self { tableau, store, syncer, token }),
             Err(failure) => {
                 if let Some(token) = token {
@@ -180,19 +190,21 @@ impl Session {
 
     async fn connect(
         config: &Config,
-        progress: Arc<dyn Progress>,
-        stop: &Stop,
+        opening: Opening<'_>,
         (kinetic, engine, store): (epicor_kinetic::Client, EngineLocation, Store),
         token: usize,
     ) -> Outcome<(tableau_rest::Client, Store, Syncer)> {
         let tableau = tableau(config, token).await?;
         ping(&kinetic, config).await.map_err(|error| at_kinetic(&kinetic, error))?;
         tableau.sign_in().await.map_err(|error| at_tableau(&tableau, error))?;
-        let destination = destination(config, &tableau, engine);
+        let mut destination = destination(config, &tableau, engine);
+        if let Some(events) = opening.events {
+            destination = destination.events(events);
+        }
         let syncer = store.syncer(Arc::new(source(config, kinetic)), Arc::new(destination));
         let syncer = syncer
-            .progress(progress)
-            .stop(stop)
+            .progress(opening.progress)
+            .stop(opening.stop)
             .owner(owner(config))
             .lease(config.worker.lease)
             .redactor(output::redactor())
@@ -202,6 +214,11 @@ impl Session {
 
     pub(crate) fn syncer(&self) -> &Syncer {
         &self.syncer
+    }
+
+    /// The store of its runs.
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
     }
 
     /// A worker over the same store.

@@ -9,6 +9,7 @@ mod connect;
 mod failure;
 mod output;
 mod secrets;
+mod service;
 mod store;
 mod terminal;
 mod tokens;

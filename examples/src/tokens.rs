@@ -13,7 +13,7 @@ use crate::output::say;
 use crate::store::Store;
 
 /// How often a worker looks whether a token has become free.
-const LOOK: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_secs(2);
 
 /// What to do when every token is in use by other workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub(crate) async fn take(config: &Config, store: &Store, taken: Taken, stop: &St
     let SignIn::Pat { tokens } = &config.tableau.sign_in else { return Ok((0, None)) };
     let place = format!("tableau-token/{}/{}", config.tableau.url, config.tableau.site);
     let names: Vec<String> = tokens.iter().map(|token| format!("{place}/{}", token.name)).collect();
-    let slots = Slots::new(store.state(), Arc::new(SystemClock), connect::owner(config));
+    let slots = Slots::new(store.state(), Arc::new(SystemClock), connect::owner(config)).ttl(config.worker.lease);
     let mut told = false;
     loop {
         if let Some((nth, slot)) = slots.take_one_of(&names).await? {

@@ -22,10 +22,14 @@ pub mod remedy;
 #[cfg(not(feature = "test-util"))]
 mod remedy;
 mod schedule;
+#[cfg(feature = "axum")]
+pub mod service;
 mod source;
 pub mod store;
 pub mod worker;
 
+#[cfg(any(feature = "axum", all(feature = "tableau", feature = "hyper")))]
+pub use self::adapter::TableauEvents;
 #[cfg(feature = "kinetic")]
 pub use self::adapter::{Advice, KineticProcesses, KineticSource};
 #[cfg(all(feature = "tableau", feature = "hyper"))]

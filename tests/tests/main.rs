@@ -25,6 +25,8 @@ mod postgres;
 #[cfg(test)]
 mod python;
 #[cfg(test)]
+mod service;
+#[cfg(test)]
 mod source;
 #[cfg(test)]
 mod tableau_client;

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use kinetic_tableau_sync::worker::{BatchProcesses, Job, Observer, Worker, WorkerEvent};
-use kinetic_tableau_sync::{Cause, KineticProcesses, Stop};
+use kinetic_tableau_sync::worker::{Alerts, BatchProcesses, Job, Observer, WebhookAlerts, Worker, WorkerEvent};
+use kinetic_tableau_sync::{Cause, KineticProcesses, Stop, SystemClock, TableauEvents};
 
 use crate::config::Config;
-use crate::connect::{self, Session};
+use crate::connect::{self, Opening, Session};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::output::{self, Reporter, say};
+use crate::service;
 use crate::tokens::Taken;
 
 /// However often connecting has failed, it is tried again after this.
@@ -52,19 +53,29 @@ async fn connected(config: &Config, stop: &Stop, abandon: &Stop, verbose: bool) 
     for dataset in config.datasets.iter().filter(|dataset| !dataset.timing.is_manual()) {
         log(&format!("{} is due {}", dataset.name(), dataset.timing));
     }
+    let events = TableauEvents::new();
+    let mut service = None;
     loop {
-        let Some(session) = open(config, stop, abandon, verbose).await? else { return Ok(Exit::Interrupted) };
+        let Some(session) = open(config, stop, abandon, &events, verbose).await? else { return Ok(Exit::Interrupted) };
+        if service.is_none() {
+            service = service::start(config, session.store(), &events).await?;
+            if let Some(service) = &service {
+                let webhooks = if service.webhooks { " /hooks/tableau/SECRET" } else { "" };
+                log(&format!("http://{} serves /health/live /health/ready /metrics{webhooks}", service.address));
+            }
+        }
         // Ends with this session, or with the process.
         let session_stop = Stop::new();
         let worker = worker(config, &session, abandon, verbose).await?;
-        let mut work = std::pin::pin!(worker.run(&session_stop));
-        let lost = tokio::select! {
-            () = &mut work => false,
-            () = stop.stopped() => false,
-            () = session.token_lost() => true,
+        let ended = async {
+            let lost = tokio::select! {
+                () = stop.stopped() => false,
+                () = session.token_lost() => true,
+            };
+            session_stop.now();
+            lost
         };
-        session_stop.now();
-        work.await;
+        let ((), lost) = tokio::join!(worker.run(&session_stop), ended);
         session.close().await;
         if !lost {
             return Ok(Exit::Interrupted);
@@ -74,10 +85,18 @@ async fn connected(config: &Config, stop: &Stop, abandon: &Stop, verbose: bool) 
 }
 
 /// Connects, however often that has to be tried. None when it was stopped meanwhile.
-async fn open(config: &Config, stop: &Stop, abandon: &Stop, verbose: bool) -> Outcome<Option<Session>> {
+async fn open(
+    config: &Config,
+    stop: &Stop,
+    abandon: &Stop,
+    events: &TableauEvents,
+    verbose: bool,
+) -> Outcome<Option<Session>> {
     let mut failures = 0;
     loop {
-        match Session::open(config, Arc::new(Reporter::new(false)), abandon, Taken::Wait, stop).await {
+        let progress = Arc::new(Reporter::new(false));
+        let opening = Opening { progress, stop: abandon, taken: Taken::Wait, waiting: stop, events: Some(events) };
+        match Session::open(config, opening).await {
             Ok(session) if stop.is_stopped() => {
                 session.close().await;
                 return Ok(None);
@@ -113,8 +132,21 @@ async fn worker(config: &Config, session: &Session, abandon: &Stop, verbose: boo
         .owner(connect::owner(config))
         .at_once(config.worker.at_once)
         .grace(config.worker.grace, abandon)
-        .observer(Arc::new(Log { verbose }))
+        .observer(observer(config, verbose).await?)
         .build())
+}
+
+/// Who listens to the worker: the log, and people where `[alerts]` says how they are reached.
+async fn observer(config: &Config, verbose: bool) -> Outcome<Arc<dyn Observer>> {
+    let log = Arc::new(Log { verbose });
+    let Some(options) = &config.alerts else { return Ok(log) };
+    let address = options.webhook.resolve(&config.secrets).await?;
+    let sink = WebhookAlerts::new(address).map_err(|error| {
+        Failure::usage(format!("[alerts] webhook: {error}"))
+            .next("put the whole address of the webhook there, https://…")
+    })?;
+    let day = Duration::from_hours(24);
+    Ok(Arc::new(Alerts::with(Arc::new(sink), log, options.after, day, Arc::new(SystemClock))))
 }
 
 /// Writes a line for what happens.

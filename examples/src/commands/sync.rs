@@ -6,7 +6,7 @@ use kinetic_tableau_sync::{LoadKind, RunSummary, Stop, SyncError};
 use serde::Serialize;
 
 use crate::config::{Config, Dataset};
-use crate::connect::Session;
+use crate::connect::{Opening, Session};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::output::{self, Reporter};
 use crate::tokens::Taken;
@@ -87,7 +87,9 @@ pub(super) async fn all(
     stop: &Stop,
     mut ended: impl FnMut(&Result<Cycle, (String, Failure)>),
 ) -> Outcome<Vec<Cycle>> {
-    let session = Session::open(config, reporter, stop, Taken::Share, stop).await?;
+    let session =
+        Session::open(config, Opening { progress: reporter, stop, taken: Taken::Share, waiting: stop, events: None })
+            .await?;
     let mut cycles = Vec::with_capacity(datasets.len());
     for dataset in datasets {
         let result = one(&session, dataset, doing, &mut ended).await;

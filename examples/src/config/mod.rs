@@ -9,6 +9,7 @@ mod mapping;
 mod nearest;
 mod secret;
 mod secrets;
+mod service;
 mod state;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -22,12 +23,14 @@ use self::document::Document;
 pub(crate) use self::nearest::nearest;
 pub(crate) use self::secret::SecretRef;
 pub(crate) use self::secrets::{KeyRef, SecretStore};
+pub(crate) use self::service::{AlertOptions, Service};
 pub(crate) use self::state::{PostgresAddress, PostgresLocation, StoreLocation};
 use self::worker::WorkerOptions;
 use crate::failure::{Failure, Outcome};
 use crate::secrets::Secrets;
 
-const SECTIONS: &[&str] = &["kinetic", "tableau", "secrets", "state", "engine", "worker", "dataset"];
+const SECTIONS: &[&str] =
+    &["kinetic", "tableau", "secrets", "state", "engine", "worker", "service", "alerts", "dataset"];
 
 /// Where loads are staged unless the file says otherwise. Not a temporary directory: a load that was sealed before a crash is
 /// published by the next run.
@@ -48,6 +51,10 @@ pub(crate) struct Config {
     pub(crate) spool: PathBuf,
     /// `[worker]`
     pub(crate) worker: WorkerOptions,
+    /// `[service]`
+    pub(crate) service: Option<Service>,
+    /// `[alerts]`
+    pub(crate) alerts: Option<AlertOptions>,
     /// `[[dataset]]`, in the order of the file.
     pub(crate) datasets: Vec<Dataset>,
 }
@@ -71,22 +78,24 @@ impl Config {
         let tableau = Tableau::read(&root)?;
         let secrets = SecretStore::read(&root)?;
         let store = StoreLocation::read(&root)?;
-        let named = |secret: &&SecretRef| secret.name().is_some();
-        let mut all = kinetic.secrets().into_iter().chain(tableau.secrets()).chain(store.secrets());
-        if let (None, Some(secret)) = (&secrets, all.find(named)) {
-            let why = format!("{} names a secret, but there is no section [secrets]", secret.place());
-            return Err(root
-                .refuse(&why)
-                .next("add [secrets] with store = \"sealed:FILE\" and key = { file = \"PATH\" }"));
-        }
+        let service = Service::read(&root)?;
+        let alerts = AlertOptions::read(&root)?;
+        let datasets = dataset::read_all(&root)?;
+        let worker = WorkerOptions::read(&root)?;
         let spool = match root.section("engine", &["spool"])? {
             Some(engine) => engine.optional_text("spool")?.unwrap_or(DEFAULT_SPOOL),
             None => DEFAULT_SPOOL,
         };
-        let worker = WorkerOptions::read(&root)?;
-        let datasets = dataset::read_all(&root)?;
-        let secrets = Secrets::new(secrets);
-        Ok(Self { kinetic, tableau, secrets, store, spool: document.resolve(spool), worker, datasets })
+        let (keeps_secrets, secrets) = (secrets.is_some(), Secrets::new(secrets));
+        let spool = document.resolve(spool);
+        let config = Self { kinetic, tableau, secrets, store, spool, worker, service, alerts, datasets };
+        match config.secret_refs().into_iter().find(|secret| secret.name().is_some()) {
+            Some(secret) if !keeps_secrets => {
+                let why = format!("{} names a secret, but there is no section [secrets]", secret.place());
+                Err(root.refuse(&why).next("add [secrets] with store = \"sealed:FILE\" and key = { file = \"PATH\" }"))
+            }
+            _ => Ok(config),
+        }
     }
 
     /// Reads only where secrets are kept: what else is in the file need not be right yet.
@@ -98,7 +107,14 @@ impl Config {
 
     /// Every secret that is referred to.
     pub(crate) fn secret_refs(&self) -> Vec<&SecretRef> {
-        self.kinetic.secrets().into_iter().chain(self.tableau.secrets()).chain(self.store.secrets()).collect()
+        let beside = beside(self.service.as_ref(), self.alerts.as_ref());
+        self.kinetic
+            .secrets()
+            .into_iter()
+            .chain(self.tableau.secrets())
+            .chain(self.store.secrets())
+            .chain(beside)
+            .collect()
     }
 
     /// The datasets that were named, in the order of the file; all of them when none was.
@@ -113,4 +129,9 @@ impl Config {
         let wanted = |dataset: &&Dataset| names.is_empty() || names.iter().any(|name| name == dataset.name());
         Ok(self.datasets.iter().filter(wanted).collect())
     }
+}
+
+/// The secrets of what stands beside the workers.
+fn beside<'a>(service: Option<&'a Service>, alerts: Option<&'a AlertOptions>) -> impl Iterator<Item = &'a SecretRef> {
+    service.and_then(|service| service.webhook_secret.as_ref()).into_iter().chain(alerts.map(|alerts| &alerts.webhook))
 }

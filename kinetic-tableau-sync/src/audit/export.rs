@@ -114,7 +114,7 @@ impl OpenLineage {
                 let error = json!({"message": format!("{stage}: {message}"), "programmingLanguage": "Rust"});
                 ("FAIL", json!({"errorMessage": facet("1-0-1/ErrorMessageRunFacet", error)}), input, output)
             }
-            AuditEvent::Reconciled { .. } | AuditEvent::Refreshed { .. } => return None,
+            AuditEvent::Reconciled { .. } | AuditEvent::Refreshed { .. } | AuditEvent::Told { .. } => return None,
         };
         Some(json!({
             "eventType": kind,

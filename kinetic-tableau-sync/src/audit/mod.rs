@@ -65,6 +65,18 @@ pub enum AuditEvent {
         /// What became of it.
         report: RefreshReport,
     },
+    /// Tableau told by a webhook how a refresh has ended of something that the dataset lands in or refreshes, whoever began it. It
+    /// belongs to no run of ours.
+    Told {
+        /// Tableau's name of what happened, such as `DatasourceRefreshFailed`.
+        what: String,
+        /// The name of the thing.
+        resource: Option<String>,
+        /// Its id.
+        id: Option<String>,
+        /// When it happened, by Tableau's clock.
+        at: Option<DateTime<Utc>>,
+    },
     /// A run failed. Its segments, if any, were not landed.
     Failed {
         /// At which step.
@@ -80,7 +92,12 @@ impl AuditEvent {
         match self {
             Self::Failed { message, .. } => redactor.scrub(message),
             Self::Refreshed { report } => report.redact(redactor),
-            Self::Started { .. } | Self::Landed { .. } | Self::Idle { .. } | Self::Reconciled { .. } => {}
+            Self::Told { resource: Some(name), .. } => redactor.scrub(name),
+            Self::Started { .. }
+            | Self::Landed { .. }
+            | Self::Idle { .. }
+            | Self::Reconciled { .. }
+            | Self::Told { .. } => {}
         }
     }
 }

@@ -155,7 +155,7 @@ pub struct SyncError {
 }
 
 impl SyncError {
-    pub(super) fn new(dataset: &DatasetId, run: Option<&RunId>, stage: Stage, cause: impl Into<Cause>) -> Self {
+    pub(crate) fn new(dataset: &DatasetId, run: Option<&RunId>, stage: Stage, cause: impl Into<Cause>) -> Self {
         Self { dataset: dataset.clone(), run: run.cloned(), stage, cause: Box::new(cause.into()) }
     }
 

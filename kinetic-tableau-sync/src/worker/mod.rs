@@ -31,6 +31,7 @@
 //! # }
 //! ```
 
+mod alert;
 mod control;
 mod job;
 mod observer;
@@ -42,6 +43,11 @@ mod slots;
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "tracing")]
+pub use self::alert::LogAlerts;
+#[cfg(feature = "alert-webhook")]
+pub use self::alert::WebhookAlerts;
+pub use self::alert::{Alert, AlertError, AlertKind, AlertSink, Alerts};
 pub use self::control::{Control, Controls, Pause, Request, RequestedRun};
 pub use self::job::{Job, Why};
 pub use self::observer::{NoObserver, Observer, WorkerEvent};

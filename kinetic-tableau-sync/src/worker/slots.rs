@@ -46,12 +46,21 @@ pub struct Slots {
     state: Arc<dyn StateStore>,
     clock: Arc<dyn Clock>,
     owner: String,
+    ttl: Duration,
 }
 
 impl Slots {
     /// Slots in a store, taken in the name of a worker.
     pub fn new(state: Arc<dyn StateStore>, clock: Arc<dyn Clock>, owner: impl Into<String>) -> Self {
-        Self { state, clock, owner: owner.into() }
+        Self { state, clock, owner: owner.into(), ttl: TTL }
+    }
+
+    /// How long a slot is held unless it is renewed, which is done after a third of that; a minute by default. Others wait so long for what
+    /// a worker that has died has held.
+    #[must_use]
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.ttl = ttl.max(Duration::from_millis(1));
+        self
     }
 
     /// Takes one of the slots of a limit; none when all are taken.
@@ -72,7 +81,7 @@ impl Slots {
         for (nth, name) in names.iter().enumerate() {
             // No dataset's name begins so.
             let id = DatasetId::new(format!("@{name}"));
-            match self.state.lease(&id, &self.owner, TTL).await {
+            match self.state.lease(&id, &self.owner, self.ttl).await {
                 Ok(lease) => return Ok(Some((nth, self.hold(lease)))),
                 Err(error) if error.kind() == StateErrorKind::Leased => {}
                 Err(error) => return Err(error),
@@ -105,13 +114,13 @@ impl Slots {
 
     fn hold(&self, lease: Lease) -> Slot {
         let (lost, watched) = watch::channel(false);
-        let (state, clock, held) = (Arc::clone(&self.state), Arc::clone(&self.clock), lease.clone());
+        let (state, clock, held, ttl) = (Arc::clone(&self.state), Arc::clone(&self.clock), lease.clone(), self.ttl);
         let task = tokio::spawn(async move {
             let mut lease = held;
             let mut failures = 0;
             loop {
-                clock.sleep(TTL / 3).await;
-                match state.renew(&lease, TTL).await {
+                clock.sleep(ttl / 3).await;
+                match state.renew(&lease, ttl).await {
                     Ok(renewed) => (lease, failures) = (renewed, 0),
                     Err(error) => {
                         failures += 1;

@@ -14,6 +14,9 @@ use crate::error::{Delivery, Error, ErrorKind, Fate, Result};
 /// How often in a row the server may fail to answer before waiting is given up. Each time is repeated by itself first.
 const MOST_MISSES: u32 = 5;
 
+/// When the end was heard of, and the job does not say so yet, it is asked again after this.
+const SOON: Duration = Duration::from_secs(1);
+
 /// How long to wait for a job, and how often to ask.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct WaitPolicy {
@@ -175,7 +178,7 @@ pub(super) async fn wait(job: &JobHandle, policy: WaitPolicy, nudges: BoxStream<
         let sleep = pin!(tokio::time::sleep(pause.min(left)));
         if let Either::Right(_) = future::select(sleep, nudges.next()).await {
             // The message may be here before the job says so itself: then it is asked again soon.
-            pause = policy.first_poll;
+            pause = policy.first_poll.min(SOON);
         }
         let over = begun.elapsed() >= policy.limit;
         match job.status().await {

@@ -23,6 +23,7 @@ use tokio::sync::Mutex;
 
 use self::failure::{engine_failed, failed};
 use self::spool::Spool;
+use crate::adapter::TableauEvents;
 use crate::batch::Batch;
 use crate::destination::{
     Destination, DestinationError, DestinationErrorKind, Load, LoadKind, LoadPlan, Receipt, RefreshOutcome,
@@ -55,6 +56,7 @@ pub struct TableauDestination {
     /// Started with the first load.
     engine: Mutex<Option<Arc<Engine>>>,
     wait: WaitPolicy,
+    events: Option<TableauEvents>,
     watch: bool,
 }
 
@@ -68,6 +70,7 @@ impl TableauDestination {
             location: options.engine,
             engine: Mutex::new(None),
             wait: WaitPolicy::default(),
+            events: None,
             watch: false,
         }
     }
@@ -86,6 +89,13 @@ impl TableauDestination {
     #[must_use]
     pub fn wait_policy(mut self, wait: WaitPolicy) -> Self {
         self.wait = wait;
+        self
+    }
+
+    /// Hears of the ends of jobs by webhooks as well, so that they are noticed at once. Asking goes on beside it.
+    #[must_use]
+    pub fn events(mut self, events: &TableauEvents) -> Self {
+        self.events = Some(events.clone());
         self
     }
 
@@ -137,7 +147,7 @@ impl TableauDestination {
             Published::Job(job) => job,
         };
         let job_id = job.id().to_string();
-        match self.end_of(&job).await? {
+        match self.end_of(&job, plan.target_id.as_deref()).await? {
             JobEnd::Succeeded => {}
             // Without leave to ask after jobs, only a publish that answers itself tells how it ended.
             JobEnd::Hidden(_) => {
@@ -196,7 +206,7 @@ impl TableauDestination {
                 }
             }
         };
-        match self.end_of(&job).await? {
+        match self.end_of(&job, Some(id.as_str())).await? {
             JobEnd::Succeeded => Ok((id, Some(job.id().to_string()))),
             JobEnd::Failed(note) => Err(refused(&format!("updating '{}' failed: {note}", plan.target.datasource))),
             JobEnd::Hidden(UnknownReason::NotPermitted) => {
@@ -212,9 +222,13 @@ impl TableauDestination {
         }
     }
 
-    /// Waits for a job and says how it ended.
-    async fn end_of(&self, job: &JobHandle) -> Result<JobEnd, DestinationError> {
-        match job.wait(self.wait).await.map_err(|error| {
+    /// Waits for a job and says how it ended. `thing` is what it works on, if that is known.
+    async fn end_of(&self, job: &JobHandle, thing: Option<&str>) -> Result<JobEnd, DestinationError> {
+        let waited = match &self.events {
+            Some(events) => job.wait_nudged(self.wait, events.of(thing)).await,
+            None => job.wait(self.wait).await,
+        };
+        match waited.map_err(|error| {
             // It runs on, whatever kept us from asking.
             DestinationError::new(DestinationErrorKind::Unknown, format!("Tableau: {error}")).with_cause(error)
         })? {
@@ -234,12 +248,16 @@ impl TableauDestination {
         }
     }
 
-    async fn start_refresh(&self, target: &RefreshTarget) -> Result<Refresh, Option<DestinationError>> {
-        let started = match target {
+    /// Answers what is refreshed, too, where that has an id.
+    async fn start_refresh(
+        &self,
+        target: &RefreshTarget,
+    ) -> Result<(Refresh, Option<String>), Option<DestinationError>> {
+        let (started, thing) = match target {
             RefreshTarget::Datasource { project, name } => {
                 let found = self.find(project, name).await.map_err(Some)?;
                 let found = found.ok_or_else(|| Some(missing(target)))?;
-                self.client.datasources().refresh(&found.id).await
+                (self.client.datasources().refresh(&found.id).await, Some(found.id.to_string()))
             }
             RefreshTarget::Workbook { project, name } => {
                 let parent = self.client.projects().find_path(&path(project).map_err(Some)?).await;
@@ -249,11 +267,12 @@ impl TableauDestination {
                 let Some(workbook) = found.first() else {
                     return Err(Some(missing(target)));
                 };
-                self.client.workbooks().refresh(&workbook.id).await
+                (self.client.workbooks().refresh(&workbook.id).await, Some(workbook.id.to_string()))
             }
-            RefreshTarget::Task { id } => self.client.tasks().run_now(&id.as_str().into()).await,
+            RefreshTarget::Task { id } => (self.client.tasks().run_now(&id.as_str().into()).await, None),
         };
-        started.map_err(|error| (error.kind() != ErrorKind::NoUpstream).then(|| failed(error)))
+        let started = started.map_err(|error| (error.kind() != ErrorKind::NoUpstream).then(|| failed(error)))?;
+        Ok((started, thing))
     }
 }
 
@@ -321,13 +340,13 @@ impl Destination for TableauDestination {
 
     async fn refresh(&self, target: &RefreshTarget) -> Result<RefreshReport, DestinationError> {
         let report = |job_id, outcome| RefreshReport { target: target.clone(), job_id, outcome };
-        let job = match self.start_refresh(target).await {
-            Ok(Refresh::Started(job)) => job,
-            Ok(Refresh::AlreadyQueued) => return Ok(report(None, RefreshOutcome::AlreadyQueued)),
+        let (job, thing) = match self.start_refresh(target).await {
+            Ok((Refresh::Started(job), thing)) => (job, thing),
+            Ok((Refresh::AlreadyQueued, _)) => return Ok(report(None, RefreshOutcome::AlreadyQueued)),
             Err(None) => return Ok(report(None, RefreshOutcome::NoUpstream)),
             Err(Some(error)) => return Err(error),
         };
-        let outcome = match self.end_of(&job).await {
+        let outcome = match self.end_of(&job, thing.as_deref()).await {
             Ok(JobEnd::Succeeded) => RefreshOutcome::Succeeded,
             Ok(JobEnd::Failed(note)) => RefreshOutcome::Failed(note),
             Ok(JobEnd::Hidden(reason)) => RefreshOutcome::Unknown(match reason {

@@ -139,6 +139,7 @@ pub(super) fn name(event: &AuditEvent) -> &'static str {
         AuditEvent::Idle { .. } => "idle",
         AuditEvent::Reconciled { .. } => "reconciled",
         AuditEvent::Refreshed { .. } => "refreshed",
+        AuditEvent::Told { .. } => "told",
         AuditEvent::Failed { .. } => "failed",
     }
 }
@@ -199,6 +200,7 @@ mod tests {
             AuditEvent::Started { kind: crate::LoadKind::Full, company: String::new(), after: None, target },
             AuditEvent::Idle { counts: Counts::default(), through: None },
             AuditEvent::Reconciled { findings: Findings::default() },
+            AuditEvent::Told { what: String::new(), resource: None, id: None, at: None },
             AuditEvent::Failed { stage: String::new(), message: String::new() },
         ] {
             assert_eq!(serde_json::to_value(&event).unwrap()["event"], name(&event));
