@@ -101,7 +101,10 @@ impl Client {
                     let error = error.with_attempts(attempts).without_budget();
                     return Err(if call.idempotent { error } else { error.for_unrepeatable() });
                 }
-                Some(delay) => tokio::time::sleep(delay).await,
+                Some(delay) => {
+                    trace::repeated(&call.operation);
+                    tokio::time::sleep(delay).await;
+                }
                 None if call.idempotent => return Err(error.with_attempts(attempts)),
                 None => return Err(error.with_attempts(attempts).for_unrepeatable()),
             }

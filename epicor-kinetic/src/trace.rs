@@ -1,4 +1,4 @@
-//! Spans and events, all behind the feature `tracing`. Names and fields are fixed; no address, body or secret in them.
+//! Spans and events behind the feature `tracing`, counts behind the feature `metrics`. Names and fields are fixed; no address, body or secret in them.
 
 use std::future::Future;
 
@@ -31,3 +31,12 @@ pub(crate) fn licence_wait() {
 
 #[cfg(not(feature = "tracing"))]
 pub(crate) fn licence_wait() {}
+
+/// An attempt is made once more.
+#[cfg(feature = "metrics")]
+pub(crate) fn repeated(operation: &str) {
+    metrics::counter!("epicor_kinetic_retries_total", "operation" => operation.to_owned()).increment(1);
+}
+
+#[cfg(not(feature = "metrics"))]
+pub(crate) fn repeated(_operation: &str) {}

@@ -341,6 +341,7 @@ impl Client {
             };
             // For a read it does not matter what became of it.
             lost |= call.method != Method::GET && error.delivery() == Delivery::Unknown;
+            trace::repeated(&call.operation);
             tokio::time::sleep(delay).await;
         }
     }

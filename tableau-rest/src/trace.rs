@@ -1,4 +1,4 @@
-//! Spans and events, all behind the feature `tracing`. Names and fields are fixed; no address, body or secret in them.
+//! Spans and events behind the feature `tracing`, counts behind the feature `metrics`. Names and fields are fixed; no address, body or secret in them.
 
 use std::future::Future;
 
@@ -32,3 +32,12 @@ pub(crate) fn session_lost() {
 
 #[cfg(not(feature = "tracing"))]
 pub(crate) fn session_lost() {}
+
+/// An attempt is made once more.
+#[cfg(feature = "metrics")]
+pub(crate) fn repeated(operation: &str) {
+    metrics::counter!("tableau_rest_retries_total", "operation" => operation.to_owned()).increment(1);
+}
+
+#[cfg(not(feature = "metrics"))]
+pub(crate) fn repeated(_operation: &str) {}

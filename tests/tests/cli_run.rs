@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use simulators::faults::{Effect, Fault};
 use simulators::kinetic::Value;
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout};
@@ -159,4 +160,62 @@ async fn what_cannot_be_asked_for_is_told_with_what_to_do() {
     let idle = world.run(&["run"]).await;
     assert_eq!(idle.status.code(), Some(2));
     assert!(text(&idle).contains("no dataset has a schedule"), "{}", text(&idle));
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_is_asked_how_it_is_and_tells_people_when_it_needs_them() {
+    // Where alerts go.
+    let (posted, mut alerts) = tokio::sync::mpsc::unbounded_channel::<serde_json::Value>();
+    let take = async move |body: String| {
+        posted.send(serde_json::from_str(&body).unwrap()).unwrap();
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let chat = format!("http://{}/chat/very-secret-path", listener.local_addr().unwrap());
+    let app = axum::Router::new().route("/chat/very-secret-path", axum::routing::post(take));
+    tokio::spawn(async move { axum::serve(listener, app).await });
+
+    let world = World::start(60).await;
+    world.configure(|text| {
+        text.replace(
+            "[state]",
+            "[service]\nlisten = \"127.0.0.1:0\"\n[alerts]\nwebhook = { env = \"KT_CHAT\" }\n[state]",
+        ) + "schedule = \"every 1s\"\n"
+    });
+    let mut command = world.command(&["run"]).await;
+    let mut process = command.env("KT_CHAT", &chat).spawn().unwrap();
+    let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+    let mut worker = Working { process, lines };
+    let serves = worker.says("serves /health/live").await;
+    assert!(!serves.contains("/hooks/"), "without a secret no webhooks are taken: {serves}");
+    let address = serves.split_whitespace().find(|word| word.starts_with("http://")).unwrap().to_owned();
+    worker.says(": full load, ").await;
+    let get = async |path: &str| {
+        let answer = reqwest::get(format!("{address}{path}")).await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    };
+    assert_eq!(get("/health/live").await.0, 200);
+    assert_eq!(get("/health/ready").await, (200, "{\"ready\":true}".to_owned()));
+    assert_eq!(get("/hooks/tableau/x").await.0, 404);
+    let (status, metrics) = get("/metrics").await;
+    assert_eq!(status, 200);
+    let inserted = "kinetic_tableau_rows_total{dataset=\"ap_invoices\",what=\"inserted\"} 60";
+    assert!(metrics.lines().any(|line| line == inserted), "{metrics}");
+    assert!(metrics.contains("kinetic_tableau_run_seconds_bucket{"), "{metrics}");
+
+    // Kinetic refuses us: people are told, once.
+    let refused = Effect::Status { status: 403, body: String::new(), retry_after: None };
+    world.kinetic.faults().push(Fault::on("APInvoices", refused).times(1_000));
+    let alert = timeout(LONG, alerts.recv()).await.unwrap().unwrap();
+    assert_eq!((alert["kind"].as_str(), alert["dataset"].as_str()), (Some("failing"), Some("ap_invoices")), "{alert}");
+    assert!(alert["text"].as_str().unwrap().contains("403") && alert["hint"].is_string(), "{alert}");
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert!(alerts.try_recv().is_err(), "once");
+    world.kinetic.faults().clear();
+    succeeded(&world.run(&["trigger", "ap_invoices"]).await);
+    let alert = timeout(LONG, alerts.recv()).await.unwrap().unwrap();
+    assert_eq!(alert["kind"], "recovered", "{alert}");
+
+    worker.signal("TERM");
+    timeout(LONG, worker.process.wait()).await.unwrap().unwrap();
 }

@@ -105,6 +105,18 @@ fn the_shipped_example_is_read_in_full() {
 }
 
 #[test]
+fn the_configuration_of_the_manifests_for_kubernetes_is_read() {
+    let manifests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/operations/kubernetes.yaml");
+    let text = std::fs::read_to_string(manifests).unwrap();
+    let (_, configuration) = text.split_once("kinetic-tableau.toml: |\n").unwrap();
+    let lines = configuration.lines().map_while(|line| line.strip_prefix("    "));
+    let configuration: String = lines.flat_map(|line| [line, "\n"]).collect();
+    let config = Config::of_text(Path::new("/etc/kinetic-tableau/kinetic-tableau.toml"), &configuration).unwrap();
+    assert_eq!((config.datasets.len(), config.tableau.secrets().len()), (1, 2));
+    assert!(matches!(config.store, StoreLocation::Postgres(_)) && config.service.is_some());
+}
+
+#[test]
 fn every_key_that_the_shipped_example_comments_out_would_be_read() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("kinetic-tableau.toml");
     let text = std::fs::read_to_string(&path).unwrap();
@@ -310,6 +322,22 @@ fn a_pool_of_tokens_is_a_list_in_which_each_is_there_once() {
     refused("tokens = []", &["tokens: this list is empty"]);
     refused(&format!("tokens = [{a}]\nname = \"x\""), &["name: there is a list of `tokens` already"]);
     refused(&format!("tokens = [{{ name = \"a\", secret = \"{CANARY}\" }}]"), &["never written into this file"]);
+}
+
+#[test]
+fn a_service_and_alerts_are_read_and_checked() {
+    let with = |text: &str| load(&whole(DATASET).replace("[tableau]", &format!("{text}\n[tableau]")));
+    assert!(load(&whole(DATASET)).unwrap().service.is_none());
+    let config = with("[service]\nlisten = \"127.0.0.1:8700\"\nwebhook_secret = { env = \"KT_HOOK\" }\n[alerts]\nwebhook = { env = \"KT_CHAT\" }").unwrap();
+    assert_eq!(config.service.as_ref().unwrap().listen.port(), 8_700);
+    assert_eq!(config.alerts.as_ref().unwrap().after, 3);
+    let places: Vec<&str> = config.secret_refs().iter().map(|secret| secret.place()).collect();
+    assert!(places.contains(&"[service] webhook_secret") && places.contains(&"[alerts] webhook"), "{places:?}");
+    let refused = |text: &str, words: &[&str]| after("[tableau]", &format!("{text}\n[tableau]"), words);
+    refused("[service]\nlisten = \"here\"", &["[service] listen", "127.0.0.1:8700"]);
+    refused("[service]\nlisten = \"127.0.0.1:1\"\nport = 1", &["unknown key 'port'"]);
+    refused(&format!("[alerts]\nwebhook = \"https://chat.example.com/{CANARY}\""), &["never written into this file"]);
+    refused("[alerts]\nwebhook = { env = \"X\" }\nafter = 0", &["[alerts] after", "from 1 to 1000"]);
 }
 
 #[test]
