@@ -12,7 +12,7 @@ use crate::audit::{AuditEntry, AuditEvent};
 use crate::checkpoint::{Checkpoint, Counts, Findings, Intent, Landed, Reconciled, RunSummary};
 use crate::destination::{LoadKind, RefreshReport, TargetState};
 use crate::mapping::Mapper;
-use crate::model::{Cursor, DatasetSpec, RunId, Track};
+use crate::model::{Cursor, DatasetSpec, RunId, Schema, Track};
 use crate::remedy::Remedy;
 use crate::store::Lease;
 
@@ -117,6 +117,7 @@ impl Cycle<'_> {
                 target_id: plan.target_id.as_deref(),
                 landed_generation: self.checkpoint.generation,
                 landed_rows: self.checkpoint.landed.as_ref().map_or(0, |landed| landed.rows),
+                replaces: self.replaces(&plan),
                 must_keep: self.must_keep(&plan.spec),
                 already: self.counts,
                 rejected: &rejected_so_far,
@@ -304,6 +305,18 @@ impl Cycle<'_> {
         self.checkpoint.reconciled = Some(Reconciled { at: self.parts.clock.now(), findings });
         self.checkpoint.cycles = 0;
         Ok(())
+    }
+
+    /// Whether a full load takes the place of rows whose keys mean the same.
+    fn replaces(&self, plan: &Plan) -> bool {
+        fn keys(schema: &Schema) -> Vec<&str> {
+            schema.key_columns().map(|column| column.name.as_str()).collect()
+        }
+        self.checkpoint.landed.as_ref().is_some_and(|landed| {
+            landed.target == plan.spec.target
+                && landed.company == self.parts.source.company()
+                && landed.schema.as_ref().is_some_and(|schema| keys(schema) == keys(plan.mapper.land()))
+        })
     }
 
     /// How many rows a full load must have, unless it is asked for: what has landed by the same selection, less what may go.

@@ -42,6 +42,8 @@ pub(super) struct Work<'a> {
     /// The generation of fingerprints that describes what lies in the target.
     pub(super) landed_generation: u64,
     pub(super) landed_rows: u64,
+    /// Whether a full load takes the place of rows of the same table, by the same key, in the same target.
+    pub(super) replaces: bool,
     /// A full load of fewer rows is refused.
     pub(super) must_keep: u64,
     /// What earlier loads of the same run came to, where the changes are split.
@@ -112,7 +114,12 @@ impl<'a> Work<'a> {
         let plan = self.load_plan(LoadKind::Full);
         let mut filling = self.begin(&plan, self.landed_generation + 1);
         filling.load = Some(self.parts.destination.begin(&plan).await.map_err(|error| self.error(Stage::Load, error))?);
-        match self.fill_full(&mut filling, head).await {
+        let filled = async {
+            let through = self.fill_full(&mut filling, head).await?;
+            self.note_replaced(&mut filling).await?;
+            Ok(through)
+        };
+        match filled.await {
             Ok(through) => self.seal(filling, plan, None, through, false).await,
             Err(error) => Err(abandon(filling.load.take(), error).await),
         }

@@ -98,6 +98,15 @@ impl<'a> Journal<'a> {
         Ok(())
     }
 
+    /// Notes a row that lies in the target and is not in the load that takes the place of all of it.
+    pub(super) fn note_replaced(&mut self, text: &str, version: i64) -> Result<(), BatchFull> {
+        self.records.push(Action::Delete, text, version, "", "", 0, "it is not in the full load")?;
+        for column in &mut self.records.dimensions {
+            column.push("")?;
+        }
+        Ok(())
+    }
+
     /// Notes a row that will not land, and why.
     pub(super) fn note_reject(
         &mut self,

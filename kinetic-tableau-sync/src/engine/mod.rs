@@ -21,6 +21,7 @@ mod progress;
 mod reading;
 mod reconcile;
 mod rejects;
+mod replaced;
 pub(crate) mod rows;
 mod sift;
 mod stop;

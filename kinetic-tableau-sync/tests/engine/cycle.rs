@@ -240,6 +240,35 @@ async fn a_source_that_was_put_back_gets_a_full_load() {
 }
 
 #[tokio::test]
+async fn rows_that_a_full_load_takes_away_are_told_in_the_trail() {
+    let mut world = World::new();
+    world.seed(200);
+    world.run().await.unwrap();
+    let deleted = async |world: &World| {
+        let filter = AuditFilter { action: Some(Action::Delete), ..AuditFilter::default() };
+        let records = world.store.records(&filter).await.unwrap();
+        let told = records.into_iter().map(|record| (record.key, record.landed, record.reason));
+        told.collect::<Vec<_>>()
+    };
+    for num in [7, 150] {
+        world.source.table.lock().unwrap().rows.remove(&num);
+    }
+    let run = world.syncer().build().run_full(&world.spec).await.unwrap();
+    assert_eq!((run.counts.inserted, run.counts.deleted), (198, 0), "the load is whole, and deletes nothing by key");
+    let told = deleted(&world).await;
+    let keys: Vec<&str> = told.iter().map(|(key, ..)| key.as_str()).collect();
+    assert_eq!(keys, [r#"["E1",150]"#, r#"["E1",7]"#]);
+    assert!(told.iter().all(|(_, landed, reason)| *landed && reason.contains("not in the full load")), "{told:?}");
+    // Once, and not for rows of another target.
+    world.syncer().build().run_full(&world.spec).await.unwrap();
+    world.spec.target.datasource = "other".to_owned();
+    world.source.table.lock().unwrap().rows.remove(&9);
+    world.run().await.unwrap();
+    assert_eq!(deleted(&world).await.len(), 2);
+    assert_eq!(world.store.verify().await.unwrap().first_broken, None);
+}
+
+#[tokio::test]
 async fn a_refused_load_is_given_up_and_the_next_is_full() {
     let world = World::new();
     world.seed(5);
