@@ -82,6 +82,15 @@ pub(super) async fn run(config: &Config, options: &args::Audit) -> Outcome<Exit>
             say(line(record));
         }
     }
+    if let Some(name) = options.dataset.as_deref().filter(|_| records.is_empty())
+        && config.datasets.iter().all(|dataset| dataset.name() != name)
+    {
+        // It may have been configured once: then the trail knows it.
+        let only = AuditFilter { dataset: Some(name.into()), limit: Some(1), ..AuditFilter::default() };
+        if trail.records(&only).await?.is_empty() {
+            config.named(&[name.to_owned()])?;
+        }
+    }
     if records.is_empty() && !json {
         say("no record matches");
     } else if records.len() == options.limit && !json {

@@ -1,5 +1,7 @@
 //! `[kinetic]` and `[tableau]`: where the two systems are, and as whom to talk to them.
 
+use url::Url;
+
 use super::document::Section;
 use super::secret::SecretRef;
 use crate::failure::Outcome;
@@ -40,7 +42,7 @@ impl Kinetic {
             return Err(root.missing("kinetic", "a section [kinetic] with url, company and api_key"));
         };
         Ok(Self {
-            url: section.text("url", "url = \"https://host/instance\"")?.to_owned(),
+            url: address(&section, "url", "https://host/instance")?,
             company: section.text("company", "company = \"EPIC06\"")?.to_owned(),
             api_key: section.secret("api_key")?,
             identity: Identity::read(&section)?,
@@ -58,6 +60,23 @@ impl Kinetic {
             Identity::OAuth2 { client_secret, .. } => client_secret,
         };
         vec![&self.api_key, identity]
+    }
+}
+
+/// The address of a server. Plain http is for servers on this machine.
+fn address(section: &Section<'_>, key: &str, example: &str) -> Outcome<String> {
+    let text = section.text(key, &format!("{key} = \"{example}\""))?;
+    let like = || format!("write the whole address, such as {key} = \"{example}\"");
+    let Ok(url) = Url::parse(text) else {
+        return Err(section.bad(key, "this is no address of a server").next(like()));
+    };
+    match (url.scheme(), url.host_str().filter(|host| !host.is_empty())) {
+        ("https", Some(_)) => Ok(text.to_owned()),
+        ("http", Some(host)) if matches!(host, "localhost" | "127.0.0.1" | "[::1]") => Ok(text.to_owned()),
+        ("http", Some(_)) => Err(section
+            .bad(key, "this address is not encrypted, and a secret is sent there")
+            .next("use https; plain http is for a server on this machine only")),
+        _ => Err(section.bad(key, "this is no address of a web server").next(like())),
     }
 }
 
@@ -98,9 +117,7 @@ impl Identity {
             "oauth2" => {
                 let section = only(kinetic, any, &["kind", "token_url", "client_id", "client_secret", "scope"])?;
                 Ok(Self::OAuth2 {
-                    token_url: section
-                        .text("token_url", "token_url = \"https://login…/oauth2/v2.0/token\"")?
-                        .to_owned(),
+                    token_url: address(&section, "token_url", "https://login.example.com/TENANT/oauth2/v2.0/token")?,
                     client_id: section.text("client_id", "client_id = \"ID\"")?.to_owned(),
                     client_secret: section.secret("client_secret")?,
                     scope: section.optional_text("scope")?.map(str::to_owned),
@@ -159,7 +176,7 @@ impl Tableau {
             _ => section.text("site", "site = \"NAME\"")?,
         };
         Ok(Self {
-            url: section.text("url", "url = \"https://host\"")?.to_owned(),
+            url: address(&section, "url", "https://host")?,
             site: site.to_owned(),
             sign_in: SignIn::read(&section)?,
             most_runs: most_runs(&section)?,

@@ -325,6 +325,22 @@ fn a_pool_of_tokens_is_a_list_in_which_each_is_there_once() {
 }
 
 #[test]
+fn an_address_that_is_none_is_told_with_its_key_and_an_example() {
+    let kinetic = |url: &str, words: &[&str]| {
+        let line = whole(DATASET)
+            .lines()
+            .find(|line| line.starts_with("url = \"https://") && !line.contains("tableau"))
+            .unwrap()
+            .to_owned();
+        after(&line, &format!("url = \"{url}\""), words);
+    };
+    kinetic("erp.example.com", &["[kinetic] url: this is no address", "url = \"https://host/instance\""]);
+    kinetic("ftp://erp.example.com", &["[kinetic] url: this is no address of a web server"]);
+    kinetic("http://erp.example.com/x", &["[kinetic] url: this address is not encrypted", "use https"]);
+    after("https://tableau.example.com", "tableau.example.com", &["[tableau] url: this is no address"]);
+}
+
+#[test]
 fn a_service_and_alerts_are_read_and_checked() {
     let with = |text: &str| load(&whole(DATASET).replace("[tableau]", &format!("{text}\n[tableau]")));
     assert!(load(&whole(DATASET)).unwrap().service.is_none());
