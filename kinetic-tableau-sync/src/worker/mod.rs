@@ -43,7 +43,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::control::{Control, Controls, Pause, Request, RequestedRun};
-pub use self::job::{Job, Why};
+pub use self::job::{Job, Why, next_due};
 pub use self::observer::{NoObserver, Observer, WorkerEvent};
 pub use self::presence::{WorkerPresence, workers};
 pub use self::processes::{BatchProcesses, ProcessError};
