@@ -11,7 +11,8 @@ use clap::{ArgAction, Parser, Subcommand, ValueEnum};
     name = "kinetic-tableau",
     version,
     max_term_width = 100,
-    after_help = "Exit codes: 0 done, 1 something failed, 2 the command line or the configuration cannot work, 130 interrupted.\n\
+    after_help = "Exit codes: 0 done, 1 something failed, 2 the command line or the configuration cannot work, 130 interrupted\n\
+                  (`run` ends with 0 when it is asked to terminate, as systemd does).\n\
                   Every failure is one line on standard error, with what to do next below it.\n\
                   Try `kinetic-tableau demo` first: it needs no server and no configuration."
 )]

@@ -250,6 +250,11 @@ impl Session {
         &self.syncer
     }
 
+    /// Where state and audit are kept.
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
     /// A worker over the same store.
     pub(crate) fn worker(&self) -> WorkerBuilder {
         self.store.worker()

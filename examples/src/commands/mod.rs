@@ -8,6 +8,7 @@ mod engine;
 mod rejects;
 mod run;
 mod secrets;
+mod standing;
 mod status;
 mod sync;
 
@@ -57,16 +58,30 @@ async fn or_interrupted(command: impl Future<Output = Outcome<Exit>>) -> Outcome
 
 /// Waits for Ctrl-C or a request to terminate.
 async fn interrupted() {
+    signalled().await;
+}
+
+/// Who wants the process to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Signal {
+    /// A person, by Ctrl-C.
+    Interrupt,
+    /// What supervises the process, such as systemd, or the shutdown of the machine.
+    Terminate,
+}
+
+/// Waits for a signal that is to end the process.
+async fn signalled() -> Signal {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};
         if let Ok(mut terminate) = signal(SignalKind::terminate()) {
             tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => return Signal::Interrupt,
+                _ = terminate.recv() => return Signal::Terminate,
             }
-            return;
         }
     }
     let _ = tokio::signal::ctrl_c().await;
+    Signal::Interrupt
 }

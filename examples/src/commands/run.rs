@@ -1,17 +1,22 @@
 //! `run`: syncs by the schedules of the configuration until interrupted, beside as many other processes with the same configuration as
 //! there are.
+//!
+//! A signal ends it: what runs may end first, a second one gives that up. A supervisor's signal to terminate is the usual end of a worker,
+//! and no failure; Ctrl-C is told by the exit code.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::Utc;
 use kinetic_tableau_sync::worker::{BatchProcesses, Job, Observer, Worker, WorkerEvent};
 use kinetic_tableau_sync::{Cause, KineticProcesses, Stop};
 
+use super::Signal;
+use super::standing::{self, Stores, moment, when};
 use crate::config::Config;
 use crate::connect::{self, Session};
 use crate::failure::{Exit, Failure, Outcome};
-use crate::output::{self, Reporter, say};
+use crate::output::{self, Reporter};
 
 /// However often connecting has failed, it is tried again after this.
 const LONGEST_WAIT: Duration = Duration::from_mins(30);
@@ -27,30 +32,34 @@ pub(super) async fn run(config: &Config, verbose: bool) -> Outcome<Exit> {
     // The first one lets runs end, the second one gives them up.
     let (stop, abandon) = (Stop::new(), Stop::new());
     let mut work = std::pin::pin!(connected(config, &stop, &abandon, verbose));
-    tokio::select! {
+    let mut signal = tokio::select! {
         outcome = &mut work => return outcome,
-        () = super::interrupted() => stop.now(),
-    }
-    log(&format!(
-        "interrupted; what is being run has {} s to end, or until the next interrupt",
-        config.worker.grace.as_secs()
-    ));
+        signal = super::signalled() => signal,
+    };
+    stop.now();
+    let asked = if signal == Signal::Terminate { "asked to end" } else { "interrupted" };
+    let grace = config.worker.grace.as_secs();
+    log(&format!("{asked}; what is being run has {grace} s to end, or until the next signal"));
     tokio::select! {
         _ = &mut work => {}
-        () = super::interrupted() => {
+        again = super::signalled() => {
+            signal = again;
             abandon.now();
             let _ = tokio::time::timeout(super::PARTING, work).await;
         }
     }
     log("what has landed stands, and the next start continues from there");
-    Ok(Exit::Interrupted)
+    Ok(match signal {
+        Signal::Terminate => Exit::Done,
+        Signal::Interrupt => Exit::Interrupted,
+    })
 }
 
 /// Connects, however long that takes, and then works until it is stopped.
 async fn connected(config: &Config, stop: &Stop, abandon: &Stop, verbose: bool) -> Outcome<Exit> {
     let mut failures = 0;
     let session = loop {
-        match Session::open(config, Arc::new(Reporter::new(false)), abandon).await {
+        match Session::open(config, Arc::new(Reporter::for_log()), abandon).await {
             Ok(session) => break session,
             // A configuration does not mend itself, and neither does a password.
             Err(failure) if !failure.may_pass() => return Err(failure),
@@ -66,8 +75,16 @@ async fn connected(config: &Config, stop: &Stop, abandon: &Stop, verbose: bool) 
             }
         }
     };
+    // What cannot be read now is read again by the worker, which tells of it.
+    let now = Utc::now();
+    let found = standing::gather(config, Some(&Stores::of(session.store())), now).await.unwrap_or_default();
     for dataset in config.datasets.iter().filter(|dataset| !dataset.timing.is_manual()) {
-        log(&format!("{} is due {}", dataset.name(), dataset.timing));
+        let known = found.datasets.iter().find(|known| known.name == dataset.name());
+        let next = known.map(|known| match known.next_due {
+            Some(at) => format!(", next {}", when(at, now)),
+            None => String::new(),
+        });
+        log(&format!("{} is due {}{}", dataset.name(), dataset.timing, next.unwrap_or_default()));
     }
     let worker = worker(config, &session, abandon, verbose).await?;
     worker.run(stop).await;
@@ -102,8 +119,9 @@ struct Log {
 impl Observer for Log {
     fn event(&self, event: &WorkerEvent<'_>) {
         match event {
-            WorkerEvent::Ended { dataset, outcome: Ok(run), .. } => {
-                log(&output::summary(dataset.as_str(), run));
+            WorkerEvent::Ended { dataset, outcome: Ok(run), next } => {
+                let next = next.map(|at| format!("; next {}", when(at, Utc::now()))).unwrap_or_default();
+                log(&format!("{}{next}", output::summary(dataset.as_str(), run)));
                 if let Some(failure) = super::sync::unsettled(run) {
                     output::complain(&failure, self.verbose);
                 }
@@ -131,14 +149,10 @@ impl Observer for Log {
     }
 }
 
-fn moment(at: DateTime<Utc>) -> String {
-    at.format("%Y-%m-%d %H:%M:%SZ").to_string()
-}
-
 fn backoff(first: Duration, failures: u32) -> Duration {
     first.saturating_mul(2_u32.saturating_pow(failures)).min(LONGEST_WAIT)
 }
 
 fn log(line: &str) {
-    say(format_args!("{} {line}", Utc::now().format("%Y-%m-%dT%H:%M:%SZ")));
+    output::log(line);
 }
