@@ -75,6 +75,8 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Write one page of HTML about all datasets: freshness, activity, failures, records, and the proof of the trail. Asks no server.
+    Report(Report),
     /// Show what became of records, or verify that nobody has altered the trail.
     Audit(Audit),
     /// Show the rows that could not land, and why.
@@ -143,6 +145,26 @@ pub(crate) struct Trigger {
     /// Also read again the rows that earlier runs have rejected.
     #[arg(long)]
     pub(crate) replay: bool,
+}
+
+/// `report`
+#[derive(Debug, clap::Args)]
+pub(crate) struct Report {
+    /// Write the page here; `-` for standard output.
+    #[arg(long, value_name = "FILE", default_value = "kinetic-tableau-report.html")]
+    pub(crate) out: PathBuf,
+    /// From this moment on: `2026-11-24T08:00:00Z`, `2026-11-24` (UTC), or so long ago, `90d`; the last 30 days without.
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub(crate) since: Option<DateTime<Utc>>,
+    /// Only this dataset; several when given several times.
+    #[arg(long = "dataset", value_name = "NAME")]
+    pub(crate) datasets: Vec<String>,
+    /// Also the whole history of the record of this key: its last part (`INV-7`), or the whole key as `audit` prints it.
+    #[arg(long = "key", value_name = "KEY")]
+    pub(crate) keys: Vec<String>,
+    /// So many of the newest records of each dataset, as far as a page of a few megabytes holds them.
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    pub(crate) records: usize,
 }
 
 /// `audit`

@@ -331,7 +331,8 @@ pub(crate) fn grouped(number: u64) -> String {
     text
 }
 
-fn size(bytes: u64) -> String {
+/// A number of bytes.
+pub(crate) fn size(bytes: u64) -> String {
     if bytes < 1_000_000 {
         return format!("{} kB", bytes.div_ceil(1_000));
     }

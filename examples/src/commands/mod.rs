@@ -6,6 +6,7 @@ mod control;
 mod demo;
 mod engine;
 mod rejects;
+mod report;
 mod run;
 mod secrets;
 mod standing;
@@ -41,6 +42,7 @@ pub(crate) async fn run(args: Args) -> Outcome<Exit> {
         Command::Secrets { command } => {
             or_interrupted(secrets::run(&Config::load_secrets(&args.config)?, command)).await
         }
+        Command::Report(options) => or_interrupted(report::run(&Config::load(&args.config)?, &options)).await,
         Command::Audit(options) => audit::run(&Config::load(&args.config)?, &options).await,
     }
 }
