@@ -105,11 +105,14 @@ pub(super) fn rough(length: chrono::Duration) -> String {
 /// A length of time as exactly as it matters, from milliseconds.
 pub(super) fn took(milliseconds: u64) -> String {
     let seconds = milliseconds / 1_000;
-    match seconds {
-        ..10 => format!("{seconds}.{} s", milliseconds % 1_000 / 100),
-        ..120 => format!("{seconds} s"),
-        ..7_200 => format!("{} min {} s", seconds / 60, seconds % 60),
-        _ => format!("{} h {} min", seconds / 3_600, seconds % 3_600 / 60),
+    if seconds < 10 {
+        format!("{seconds}.{} s", milliseconds % 1_000 / 100)
+    } else if seconds < 120 {
+        format!("{seconds} s")
+    } else if seconds < 7_200 {
+        format!("{} min {} s", seconds / 60, seconds % 60)
+    } else {
+        format!("{} h {} min", seconds / 3_600, seconds % 3_600 / 60)
     }
 }
 

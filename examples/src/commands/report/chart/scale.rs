@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::output::grouped;
+
 /// A length in tenths of a unit, as SVG reads it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Tenths(pub(super) u64);
@@ -75,26 +77,38 @@ fn upward(step: u64, largest: u64) -> Vec<u64> {
 
 /// A count on an axis: all digits up to a hundred thousand, then in thousands or millions.
 pub(super) fn short(count: u64) -> String {
-    match count {
-        ..100_000 => crate::output::grouped(count),
-        ..1_000_000 => format!("{} k", count / 1_000),
-        _ if count.is_multiple_of(1_000_000) => format!("{} M", crate::output::grouped(count / 1_000_000)),
-        _ => format!("{}.{} M", crate::output::grouped(count / 1_000_000), count % 1_000_000 / 100_000),
+    let millions = count / 1_000_000;
+    if count < 100_000 {
+        grouped(count)
+    } else if millions == 0 {
+        format!("{} k", count / 1_000)
+    } else if count.is_multiple_of(1_000_000) {
+        format!("{} M", grouped(millions))
+    } else {
+        format!("{}.{} M", grouped(millions), count % 1_000_000 / 100_000)
     }
 }
 
 /// A length of time on an axis, from milliseconds.
 pub(super) fn short_time(milliseconds: u64) -> String {
     let (seconds, rest) = (milliseconds / 1_000, milliseconds % 1_000);
-    match (seconds, rest) {
-        (0, 0) => "0".to_owned(),
-        (..60, 0) => format!("{seconds} s"),
-        (..60, _) if rest.is_multiple_of(100) => format!("{seconds}.{} s", rest / 100),
-        (..60, _) => format!("{seconds}.{:02} s", rest / 10),
-        (..3_600, _) if seconds.is_multiple_of(60) => format!("{} min", seconds / 60),
-        (..3_600, _) => format!("{}:{:02} min", seconds / 60, seconds % 60),
-        _ if seconds.is_multiple_of(3_600) => format!("{} h", seconds / 3_600),
-        _ => format!("{}:{:02} h", seconds / 3_600, seconds % 3_600 / 60),
+    let (minutes, hours) = (seconds / 60, seconds / 3_600);
+    if milliseconds == 0 {
+        "0".to_owned()
+    } else if minutes == 0 && rest == 0 {
+        format!("{seconds} s")
+    } else if minutes == 0 && rest.is_multiple_of(100) {
+        format!("{seconds}.{} s", rest / 100)
+    } else if minutes == 0 {
+        format!("{seconds}.{:02} s", rest / 10)
+    } else if hours == 0 && seconds.is_multiple_of(60) {
+        format!("{minutes} min")
+    } else if hours == 0 {
+        format!("{minutes}:{:02} min", seconds % 60)
+    } else if seconds.is_multiple_of(3_600) {
+        format!("{hours} h")
+    } else {
+        format!("{hours}:{:02} h", seconds % 3_600 / 60)
     }
 }
 

@@ -72,10 +72,7 @@ pub(super) async fn gather(config: &Config, stores: &Stores, wanted: Wanted) -> 
         let in_detail = nth < MOST_DATASETS;
         let ledger = ledger(stores, &id, &wanted).await?;
         let rejected = rejects::gather(stores, &id).await?;
-        let histories = match in_detail {
-            true => records::gather(stores, &id, &wanted, records_each).await?,
-            false => Vec::new(),
-        };
+        let histories = if in_detail { records::gather(stores, &id, &wanted, records_each).await? } else { Vec::new() };
         datasets.push(Dataset { standing, ledger, rejected, histories, in_detail });
     }
     let proof = stores.audit.verify().await?;

@@ -43,7 +43,9 @@ pub(super) async fn gather(stores: &Stores, id: &DatasetId) -> Outcome<Rejected>
     while read < MOST {
         let page = stores.rejects.rejects(id, after.as_deref(), PAGE).await?;
         read += page.len();
-        page.iter().for_each(|reject| rejected.add(reject));
+        for reject in &page {
+            rejected.add(reject);
+        }
         after = page.last().map(|reject| reject.key.clone());
         if page.len() < PAGE {
             break;

@@ -100,23 +100,14 @@ fn period_name(hour: i64, hours: i64) -> String {
 }
 
 fn landed(out: &mut String, name: &str, dataset: &Dataset, periods: Option<&[(String, Bin)]>) -> fmt::Result {
-    let all: Vec<Bar> = match periods {
-        Some(periods) => periods.iter().map(|(label, bin)| bar(label, label, bin)).collect(),
-        None => {
-            let label = labels(dataset.ledger.runs.iter().map(|run| run.at));
-            let of_run = |run: &Run| {
-                let bin = Bin {
-                    inserted: run.counts.inserted,
-                    updated: run.counts.updated,
-                    deleted: run.counts.deleted,
-                    runs: 1,
-                    failed: u64::from(run.end == End::Failed),
-                    full: run.kind == Some(LoadKind::Full),
-                };
-                bar(&label(run.at), &format!("{}, {}", run.at.format("%Y-%m-%d %H:%M"), kind(run)), &bin)
-            };
-            dataset.ledger.runs.iter().map(of_run).collect()
-        }
+    let all: Vec<Bar> = if let Some(periods) = periods {
+        periods.iter().map(|(label, bin)| bar(label, label, bin)).collect()
+    } else {
+        let label = labels(dataset.ledger.runs.iter().map(|run| run.at));
+        let of_run = |run: &Run| {
+            bar(&label(run.at), &format!("{}, {}", run.at.format("%Y-%m-%d %H:%M"), kind(run)), &alone(run))
+        };
+        dataset.ledger.runs.iter().map(of_run).collect()
     };
     let counts = &dataset.ledger.totals.counts;
     let by = if periods.is_some() { "over time" } else { "by run" };
@@ -142,6 +133,18 @@ fn landed(out: &mut String, name: &str, dataset: &Dataset, periods: Option<&[(St
     bars(out, &label, &all)?;
     out.push_str("<output></output></figure>");
     Ok(())
+}
+
+/// One run as a sum.
+fn alone(run: &Run) -> Bin {
+    Bin {
+        inserted: run.counts.inserted,
+        updated: run.counts.updated,
+        deleted: run.counts.deleted,
+        runs: 1,
+        failed: u64::from(run.end == End::Failed),
+        full: run.kind == Some(LoadKind::Full),
+    }
 }
 
 fn failed_legend(out: &mut String) {

@@ -38,12 +38,12 @@ pub(super) fn write(report: &Report) -> Result<String, fmt::Error> {
 
     let mut page = String::with_capacity(body.len() + 32 * 1024);
     page.push_str("<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n");
-    write!(page, "<meta http-equiv=\"Content-Security-Policy\" content=\"{}\">\n", policy())?;
+    writeln!(page, "<meta http-equiv=\"Content-Security-Policy\" content=\"{}\">", policy())?;
     page.push_str("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n");
     page.push_str(
         "<meta name=\"color-scheme\" content=\"light dark\">\n<meta name=\"referrer\" content=\"no-referrer\">\n",
     );
-    write!(page, "<title>Kinetic to Tableau, {}</title>\n", report.wanted.until.format("%Y-%m-%d %H:%M"))?;
+    writeln!(page, "<title>Kinetic to Tableau, {}</title>", report.wanted.until.format("%Y-%m-%d %H:%M"))?;
     write!(page, "<style>{STYLE}</style>\n</head>\n<body>\n{DRAWINGS}\n{body}")?;
     let size = output::size(page.len() as u64 + SCRIPT.len() as u64);
     write!(

@@ -105,9 +105,10 @@ fn tiles(out: &mut String, report: &Report) -> fmt::Result {
 fn row(out: &mut String, nth: usize, dataset: &Dataset, now: DateTime<Utc>) -> fmt::Result {
     let standing = &dataset.standing;
     let name = Text(&standing.name);
-    match dataset.in_detail {
-        true => write!(out, "<tr><th scope=\"row\"><a href=\"#dataset-{nth}\"><bdi>{name}</bdi></a></th>")?,
-        false => write!(out, "<tr><th scope=\"row\"><bdi>{name}</bdi></th>")?,
+    if dataset.in_detail {
+        write!(out, "<tr><th scope=\"row\"><a href=\"#dataset-{nth}\"><bdi>{name}</bdi></a></th>")?;
+    } else {
+        write!(out, "<tr><th scope=\"row\"><bdi>{name}</bdi></th>")?;
     }
     write!(out, "<td data-label=\"State\">{}</td>", badge(standing.state(now)))?;
     match standing.landed_rows {
