@@ -151,7 +151,7 @@ pub(crate) struct Trigger {
 #[derive(Debug, clap::Args)]
 pub(crate) struct Report {
     /// Write the page here; `-` for standard output.
-    #[arg(long, value_name = "FILE", default_value = "kinetic-tableau-report.html")]
+    #[arg(long, value_name = "FILE", default_value_os_t = Report::default().out)]
     pub(crate) out: PathBuf,
     /// From this moment on: `2026-11-24T08:00:00Z`, `2026-11-24` (UTC), or so long ago, `90d`; the last 30 days without.
     #[arg(long, value_name = "TIME", value_parser = moment)]
@@ -163,8 +163,16 @@ pub(crate) struct Report {
     #[arg(long = "key", value_name = "KEY")]
     pub(crate) keys: Vec<String>,
     /// So many of the newest records of each dataset, as far as a page of a few megabytes holds them.
-    #[arg(long, value_name = "N", default_value_t = 200)]
+    #[arg(long, value_name = "N", default_value_t = Report::default().records)]
     pub(crate) records: usize,
+}
+
+impl Default for Report {
+    /// What is meant where nothing is said.
+    fn default() -> Self {
+        let out = PathBuf::from("kinetic-tableau-report.html");
+        Self { out, since: None, datasets: Vec::new(), keys: Vec::new(), records: 200 }
+    }
 }
 
 /// `audit`

@@ -23,6 +23,8 @@ mod postgres;
 #[cfg(test)]
 mod python;
 #[cfg(test)]
+mod report;
+#[cfg(test)]
 mod source;
 #[cfg(test)]
 mod tableau_client;

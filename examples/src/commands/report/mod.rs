@@ -47,6 +47,14 @@ pub(super) async fn run(config: &Config, options: &args::Report) -> Outcome<Exit
     }
 }
 
+/// Writes the page about the last days into a file.
+pub(super) async fn to_file(config: &Config, out: &Path) -> Outcome<()> {
+    let options = args::Report { out: out.to_owned(), ..args::Report::default() };
+    let Some(store) = Store::open_for_reading(&config.store)? else { return Ok(()) };
+    let report = gathered(config, &Stores::of(&store), &options).await?;
+    save(out, &page::write(&report).map_err(|error| Failure::of(&error, None))?)
+}
+
 /// Everything the page shows.
 async fn gathered(config: &Config, stores: &Stores, options: &args::Report) -> Outcome<Report> {
     let now = Utc::now();

@@ -25,7 +25,7 @@
       const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
       if (!step || !marks.length) return;
       event.preventDefault();
-      show(Math.min(marks.length - 1, Math.max(0, at + step)));
+      show(Math.min(marks.length - 1, Math.max(0, (at < 0 ? marks.length : at) + step)));
     });
   }
 
