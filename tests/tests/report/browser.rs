@@ -106,13 +106,14 @@ impl Browser {
         self.call("/execute/sync", &json!({"script": script, "args": []})).await
     }
 
-    /// Everything that was asked for since the last time, by its address.
-    pub(super) async fn requests(&self) -> Vec<String> {
+    /// Everything that a page has asked for since the last time, by its address. The browser's own first page is another one.
+    pub(super) async fn requests(&self, page: &str) -> Vec<String> {
         let log = self.call("/se/log", &json!({"type": "performance"})).await;
         let messages = log.as_array().expect("a list").iter().filter_map(|entry| entry["message"].as_str());
         let events = messages.filter_map(|text| serde_json::from_str::<Value>(text).ok());
         let sent = events.filter(|event| event["message"]["method"] == "Network.requestWillBeSent");
-        sent.filter_map(|event| Some(event["message"]["params"]["request"]["url"].as_str()?.to_owned())).collect()
+        let of_page = sent.filter(|event| event["message"]["params"]["documentURL"] == page);
+        of_page.filter_map(|event| Some(event["message"]["params"]["request"]["url"].as_str()?.to_owned())).collect()
     }
 
     /// What the browser has complained of since the last time.

@@ -118,7 +118,6 @@ async fn the_page_shows_the_figures_of_the_trail_fits_and_asks_for_nothing() {
     let browser = Browser::start().await;
 
     browser.look(1280, "light").await;
-    browser.requests().await;
     browser.open(&url).await;
     let page = browser.ask(READ).await;
     let store = SqliteStore::open_read_only(world.directory.path().join("state.db")).unwrap();
@@ -134,7 +133,7 @@ async fn the_page_shows_the_figures_of_the_trail_fits_and_asks_for_nothing() {
             fits(&browser, width, scheme).await;
         }
     }
-    let requests = browser.requests().await;
+    let requests = browser.requests(&url).await;
     assert!(requests.len() >= 5 && requests.iter().all(|asked| *asked == url), "{requests:?}");
     assert_eq!(browser.complaints().await, Vec::<String>::new());
     // And it could not if something in it wanted to.
