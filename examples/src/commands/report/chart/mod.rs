@@ -47,11 +47,16 @@ fn grid(out: &mut String, ticks: &[u64], name: impl Fn(u64) -> String) -> fmt::R
     Ok(())
 }
 
-/// Labels below the plot: as many as have room, every second of them only where there is more room.
+/// Labels below the plot: as many as have room, every second of them only where there is more room. One that says the same as the one
+/// before says nothing.
 fn below<'a>(out: &mut String, labels: impl ExactSizeIterator<Item = &'a str>) -> fmt::Result {
     let count = labels.len();
     let every = count.div_ceil(LABELS).max(1);
+    let mut last = "";
     for (nth, label) in labels.enumerate().filter(|(nth, _)| nth % every == 0) {
+        if std::mem::replace(&mut last, label) == label {
+            continue;
+        }
         let class = if (nth / every) % 2 == 1 { "x alt" } else { "x" };
         let (x, y) = (Tenths(middle(nth, count)), Tenths(BOTTOM + 170));
         write!(out, "<text class=\"{class}\" x=\"{x}\" y=\"{y}\">{}</text>", Text(label))?;
@@ -59,11 +64,12 @@ fn below<'a>(out: &mut String, labels: impl ExactSizeIterator<Item = &'a str>) -
     Ok(())
 }
 
-/// A cross, for a failure.
+/// A cross, for a failure, set off from what lies below it.
 fn cross(out: &mut String, x: u64, y: u64) -> fmt::Result {
     const ARM: u64 = 38;
     let (left, right, top, bottom) = (Tenths(x - ARM), Tenths(x + ARM), Tenths(y - ARM), Tenths(y + ARM));
-    write!(out, "<path class=\"failed\" d=\"M{left} {top}L{right} {bottom}M{left} {bottom}L{right} {top}\"/>")
+    let arms = format!("M{left} {top}L{right} {bottom}M{left} {bottom}L{right} {top}");
+    write!(out, "<path class=\"halo\" d=\"{arms}\"/><path class=\"failed\" d=\"{arms}\"/>")
 }
 
 /// Where a value lies in the plot, whose top is `top`.

@@ -23,8 +23,13 @@ pub(super) fn comparisons(out: &mut String, report: &Report) -> fmt::Result {
             .to_owned()
     } else {
         let listed = sum(|found| found.listed);
+        let refused: u64 = totals().map(|totals| totals.refused).sum();
+        let but = match refused {
+            0 => String::new(),
+            refused => format!(" {} left rows alone that seem to be gone.", counted(refused, "of them", "of them")),
+        };
         format!(
-            "{} looked at {} and set right what change tracking alone had not seen.",
+            "{} looked at {} and set right what change tracking alone had not seen.{but}",
             counted(count, "comparison", "comparisons"),
             counted(listed, "row", "rows")
         )
@@ -57,7 +62,7 @@ pub(super) fn comparisons(out: &mut String, report: &Report) -> fmt::Result {
         for (dataset, (at, run, found)) in all.iter().take(SHOWN) {
             write!(
                 out,
-                "<tr><th scope=\"row\">{}</th><td><bdi>{}</bdi></td>",
+                "<tr><th scope=\"row\">{}</th><td class=\"long\"><bdi>{}</bdi></td>",
                 linked(dataset, run, &Time(*at).to_string()),
                 Text(&dataset.standing.name)
             )?;
@@ -142,7 +147,7 @@ pub(super) fn rejected(out: &mut String, report: &Report) -> fmt::Result {
             for group in dataset.rejected.groups.iter().take(SHOWN) {
                 write!(
                     out,
-                    "<tr><th scope=\"row\"><bdi>{name}</bdi></th><td><bdi>{}</bdi></td>",
+                    "<tr><th scope=\"row\"><bdi>{name}</bdi></th><td class=\"long\"><bdi>{}</bdi></td>",
                     Text(&cut(&group.column, 120))
                 )?;
                 write!(out, "<td class=\"long\"><bdi>{}</bdi>", Text(&cut(&group.reason, LONGEST)))?;
