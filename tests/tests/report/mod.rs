@@ -141,8 +141,9 @@ async fn the_page_shows_the_figures_of_the_trail_fits_and_asks_for_nothing() {
     browser.ask("const code = document.createElement('script'); code.textContent = 'window.hit = 1'; document.body.append(code);").await;
     tokio::time::sleep(std::time::Duration::from_millis(300)).await;
     assert_eq!(browser.ask("return window.hit === undefined").await, true);
-    let refused = browser.complaints().await.join("\n");
-    assert!(refused.contains("127.0.0.1:1/x") && refused.contains("Content Security Policy"), "{refused}");
+    let refused = browser.complaints().await;
+    let image = refused.iter().find(|line| line.contains("127.0.0.1:1/x"));
+    assert!(image.is_some_and(|line| line.contains("Content Security Policy")), "{refused:?}");
     browser.close().await;
     nothing_is_shown_of_secrets(&world, &file);
 }
@@ -247,15 +248,15 @@ async fn searching_and_reading_works(browser: &Browser, records: usize) {
         )
         .await;
     assert_eq!(found, json!([1, format!("1 of {records} records")]));
-    let row = browser
+    // Browsers that do so by themselves are few.
+    let open = browser
         .ask(
-            "const link = document.querySelector('details.record a'); link.closest('details').open = true; link.click();
-             return document.querySelector(link.hash).closest('details').open || 'later';",
+            "location.hash = document.querySelector('details.record a').hash;
+             const runs = document.querySelector(location.hash).closest('details');
+             runs.open = false; dispatchEvent(new HashChangeEvent('hashchange')); return runs.open;",
         )
         .await;
-    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-    let open = browser.ask("return document.querySelector(location.hash).closest('details').open").await;
-    assert_eq!(open, true, "{row}");
+    assert_eq!(open, true);
     let said = browser
         .ask(
             "const chart = document.querySelector('figure.chart'); chart.focus();
