@@ -1,5 +1,6 @@
 //! A headless Chromium, driven through its `WebDriver` (`chromedriver`): found, or fetched where that is allowed.
 
+use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -121,11 +122,21 @@ impl Browser {
         let log = self.call("/se/log", &json!({"type": "browser"})).await;
         log.as_array().expect("a list").iter().map(|entry| entry["message"].to_string()).collect()
     }
+}
 
-    /// Ends the browser, and then its driver.
-    pub(super) async fn close(mut self) {
-        let _ = self.client.delete(&self.session).send().await;
-        let _ = self.driver.kill().await;
+impl Drop for Browser {
+    /// Ends the browser through its driver, also where a test has failed: it would outlive a driver that is killed.
+    fn drop(&mut self) {
+        let Some((host, path)) = self.session.strip_prefix("http://").and_then(|rest| rest.split_once('/')) else {
+            return;
+        };
+        let Ok(mut connection) = std::net::TcpStream::connect(host) else { return };
+        let _ = connection.set_read_timeout(Some(Duration::from_secs(10)));
+        let request = format!("DELETE /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        if connection.write_all(request.as_bytes()).is_ok() {
+            let _ = connection.read_to_end(&mut Vec::new());
+        }
+        let _ = self.driver.start_kill();
     }
 }
 

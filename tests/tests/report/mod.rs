@@ -144,7 +144,7 @@ async fn the_page_shows_the_figures_of_the_trail_fits_and_asks_for_nothing() {
     let refused = browser.complaints().await;
     let image = refused.iter().find(|line| line.contains("127.0.0.1:1/x"));
     assert!(image.is_some_and(|line| line.contains("Content Security Policy")), "{refused:?}");
-    browser.close().await;
+    drop(browser);
     nothing_is_shown_of_secrets(&world, &file);
 }
 

@@ -48,7 +48,7 @@ pub(super) fn write(report: &Report) -> Result<String, fmt::Error> {
     let size = output::size(page.len() as u64 + SCRIPT.len() as u64);
     write!(
         page,
-        "\n<footer><p>This page is one file of {size}. It asks no server for anything: it can be kept, mailed and printed.</p></footer>"
+        "\n<footer><p>This page is one file of {size}. It asks no server for anything, so that it can be kept, mailed and printed. It holds keys of records: give it to those who may see them.</p></footer>"
     )?;
     write!(page, "\n<script>{SCRIPT}</script>\n</body>\n</html>\n")?;
     Ok(page)
