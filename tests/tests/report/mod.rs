@@ -75,6 +75,11 @@ async fn eventful() -> World {
     for _ in 0..2 {
         assert_eq!(world.run(&["sync"]).await.status.code(), Some(1));
     }
+    let status = String::from_utf8(world.run(&["status"]).await.stdout).unwrap();
+    assert!(
+        status.contains("its schedule is manual, so nothing tries again by itself; `sync ap_invoices`"),
+        "{status}"
+    );
     world.configure(settings);
 
     let large = Cell::decimal("1234567890123456789012345678901234567.5");
