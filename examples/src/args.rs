@@ -11,7 +11,8 @@ use clap::{ArgAction, Parser, Subcommand, ValueEnum};
     name = "kinetic-tableau",
     version,
     max_term_width = 100,
-    after_help = "Exit codes: 0 done, 1 something failed, 2 the command line or the configuration cannot work, 130 interrupted.\n\
+    after_help = "Exit codes: 0 done, 1 something failed, 2 the command line or the configuration cannot work, 130 interrupted\n\
+                  (`run` ends with 0 when it is asked to terminate, as systemd does).\n\
                   Every failure is one line on standard error, with what to do next below it.\n\
                   Try `kinetic-tableau demo` first: it needs no server and no configuration."
 )]
@@ -74,6 +75,8 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Write one page of HTML about all datasets: freshness, activity, failures, records, and the proof of the trail. Asks no server.
+    Report(Report),
     /// Show what became of records, or verify that nobody has altered the trail.
     Audit(Audit),
     /// Show the rows that could not land, and why.
@@ -142,6 +145,34 @@ pub(crate) struct Trigger {
     /// Also read again the rows that earlier runs have rejected.
     #[arg(long)]
     pub(crate) replay: bool,
+}
+
+/// `report`
+#[derive(Debug, clap::Args)]
+pub(crate) struct Report {
+    /// Write the page here; `-` for standard output.
+    #[arg(long, value_name = "FILE", default_value_os_t = Report::default().out)]
+    pub(crate) out: PathBuf,
+    /// From this moment on: `2026-11-24T08:00:00Z`, `2026-11-24` (UTC), or so long ago, `90d`; the last 30 days without.
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub(crate) since: Option<DateTime<Utc>>,
+    /// Only this dataset; several when given several times.
+    #[arg(long = "dataset", value_name = "NAME")]
+    pub(crate) datasets: Vec<String>,
+    /// Also the whole history of the record of this key: its last part (`INV-7`), or the whole key as `audit` prints it.
+    #[arg(long = "key", value_name = "KEY")]
+    pub(crate) keys: Vec<String>,
+    /// So many of the newest records of each dataset, as far as a page of a few megabytes holds them.
+    #[arg(long, value_name = "N", default_value_t = Report::default().records)]
+    pub(crate) records: usize,
+}
+
+impl Default for Report {
+    /// What is meant where nothing is said.
+    fn default() -> Self {
+        let out = PathBuf::from("kinetic-tableau-report.html");
+        Self { out, since: None, datasets: Vec::new(), keys: Vec::new(), records: 200 }
+    }
 }
 
 /// `audit`

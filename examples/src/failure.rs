@@ -90,7 +90,7 @@ impl Failure {
 
     /// Whether trying again could help.
     pub(crate) fn may_pass(&self) -> bool {
-        self.exit != Exit::Usage && !self.refused
+        !matches!(self.exit, Exit::Usage | Exit::Interrupted) && !self.refused
     }
 
     pub(crate) fn exit(&self) -> Exit {

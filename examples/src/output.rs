@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt::Display;
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::{LazyLock, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use kinetic_tableau_sync::{
@@ -12,6 +12,9 @@ use kinetic_tableau_sync::{
 };
 
 use crate::failure::{Failure, one_line};
+
+/// Between two lines of a log that tell how far a run has come.
+const LOG_EVERY: Duration = Duration::from_secs(30);
 
 /// Rows between two lines of plain progress.
 const LINE_EVERY: u64 = 100_000;
@@ -47,6 +50,11 @@ pub(crate) fn say(line: impl Display) {
 /// Prints what is clean already.
 fn put(line: &str) {
     let _ = writeln!(std::io::stdout().lock(), "{line}");
+}
+
+/// Prints a line of a log: with the time in front.
+pub(crate) fn log(line: impl Display) {
+    say(format_args!("{} {line}", chrono::Utc::now().format("%Y-%m-%dT%H:%M:%SZ")));
 }
 
 /// Prints a remark that is no result, and so must not disturb one.
@@ -99,6 +107,8 @@ enum Shape {
         /// Only what takes long: pages read, and refreshes.
         brief: bool,
     },
+    /// Where lines are kept: with the time in front, and of rows read only one in a while, however fast they come.
+    Log,
     /// When only JSON may be printed.
     Silent,
 }
@@ -107,6 +117,32 @@ enum Shape {
 struct Run {
     bar: Option<ProgressBar>,
     lines: u64,
+    pace: Pace,
+}
+
+/// When a run was last told of.
+#[derive(Debug)]
+struct Pace {
+    begun: Instant,
+    told: Instant,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        let now = Instant::now();
+        Self { begun: now, told: now }
+    }
+}
+
+impl Pace {
+    /// Whether it is time to tell how far the run has come. If so, answers for how long it has been going on.
+    fn due(&mut self, now: Instant) -> Option<Duration> {
+        if now.saturating_duration_since(self.told) < LOG_EVERY {
+            return None;
+        }
+        self.told = now;
+        Some(now.saturating_duration_since(self.begun))
+    }
 }
 
 impl Reporter {
@@ -120,6 +156,15 @@ impl Reporter {
             Shape::Lines { brief: false }
         };
         Self { shape, runs: Mutex::default() }
+    }
+
+    /// For a log that is kept: bars on a terminal, else lines with the time in front.
+    pub(crate) fn for_log() -> Self {
+        let mut reporter = Self::new(false);
+        if let Shape::Lines { .. } = reporter.shape {
+            reporter.shape = Shape::Log;
+        }
+        reporter
     }
 
     /// Says less where it says lines: for a caller that sums up each run itself.
@@ -147,6 +192,22 @@ impl Progress for Reporter {
                         bar.set_position(*rows);
                     }
                     bar.set_message(text);
+                }
+            }
+            Shape::Log => {
+                let run = runs.entry(dataset.clone()).or_default();
+                match event {
+                    ProgressEvent::Ended => drop(runs.remove(dataset)),
+                    ProgressEvent::Read { rows } => {
+                        if let Some(passed) = run.pace.due(Instant::now()) {
+                            log(format_args!("{dataset}: {} rows read in {} s", grouped(*rows), passed.as_secs()));
+                        }
+                    }
+                    _ => {
+                        if let Some(text) = describe(event) {
+                            log(format_args!("{dataset}: {text}"));
+                        }
+                    }
                 }
             }
             Shape::Lines { brief } => {
@@ -185,7 +246,8 @@ fn spinner(dataset: &DatasetId) -> ProgressBar {
 fn describe(event: &ProgressEvent) -> Option<String> {
     Some(match event {
         ProgressEvent::Resumed { run } => format!("delivering what run {run} had left"),
-        ProgressEvent::Started { kind } => format!("{} begins", kind_name(*kind)),
+        ProgressEvent::Started { kind, reason: Some(reason) } => format!("{} begins: {reason}", kind_name(*kind)),
+        ProgressEvent::Started { kind, .. } => format!("{} begins", kind_name(*kind)),
         ProgressEvent::Read { rows } => format!("{} rows read", grouped(*rows)),
         ProgressEvent::Staged { rows, bytes } => format!("{} rows staged ({})", grouped(*rows), size(*bytes)),
         ProgressEvent::Publishing => "publishing".to_owned(),
@@ -269,7 +331,8 @@ pub(crate) fn grouped(number: u64) -> String {
     text
 }
 
-fn size(bytes: u64) -> String {
+/// A number of bytes.
+pub(crate) fn size(bytes: u64) -> String {
     if bytes < 1_000_000 {
         return format!("{} kB", bytes.div_ceil(1_000));
     }
@@ -321,6 +384,16 @@ mod tests {
             assert_eq!(grouped(number), text);
         }
         assert_eq!((size(1), size(999_001), size(1_250_000)), ("1 kB".into(), "1000 kB".into(), "1.2 MB".into()));
+    }
+
+    #[test]
+    fn a_log_tells_how_far_a_long_run_has_come_every_half_minute_and_not_more_often() {
+        let mut pace = Pace::default();
+        let begun = pace.begun;
+        let told: Vec<u64> = (0..=95)
+            .filter_map(|second| pace.due(begun + Duration::from_secs(second)).map(|passed| passed.as_secs()))
+            .collect();
+        assert_eq!(told, [30, 60, 90]);
     }
 
     #[test]

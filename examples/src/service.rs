@@ -42,7 +42,7 @@ pub(crate) async fn start(config: &Config, store: &Store, events: &TableauEvents
             .map_err(|error| Failure::from(error).within("[service] webhook_secret").into_usage())?;
         let datasets = config.datasets.iter().map(|dataset| dataset.spec.clone());
         app = app.merge(
-            Webhooks::new(receiver, events).audit(store.audit(), datasets).redactor(&output::redactor()).router(),
+            Webhooks::new(receiver, events).audit(store.audit(), datasets).redactor(output::redactor()).router(),
         );
     }
     let listener = TcpListener::bind(options.listen).await.map_err(|error| {

@@ -33,6 +33,10 @@ pub(crate) fn value(question: &str) -> Outcome<SecretString> {
 /// Asks on the terminal, wherever standard input comes from.
 pub(crate) fn ask(question: &str) -> Outcome<SecretString> {
     let typed = rpassword::prompt_password(question).map_err(|error| {
+        // The signal comes as well, and whichever is seen first must say the same.
+        if error.kind() == std::io::ErrorKind::Interrupted {
+            return Failure::new("interrupted; nothing was changed").next("run it again").into_interrupted();
+        }
         Failure::usage(format!("there is no terminal to ask on: {error}")).next(
             "run it on a terminal; where nobody is there to type, use key = { file = \"PATH\" } or passphrase = { env = \"NAME\" } \
              in [secrets]",

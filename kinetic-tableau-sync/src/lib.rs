@@ -48,7 +48,7 @@ pub use self::destination::{
     RefreshReport, Staged, TargetState,
 };
 pub use self::engine::{
-    Cause, Disposition, NoProgress, Progress, ProgressEvent, Stage, Stop, SyncError, Syncer, SyncerBuilder,
+    Cause, Disposition, FullReason, NoProgress, Progress, ProgressEvent, Stage, Stop, SyncError, Syncer, SyncerBuilder,
     landing_schema,
 };
 pub use self::mapping::{

@@ -108,7 +108,7 @@ async fn foreign_and_later_files_are_refused_by_name() {
 async fn trail(path: &Path) {
     let store = SqliteStore::open(path).unwrap();
     for nth in 0..4 {
-        let event = AuditEvent::Failed { stage: "read".to_owned(), message: format!("message {nth}") };
+        let event = AuditEvent::Failed { stage: "read".to_owned(), message: format!("message {nth}"), hint: None };
         let entry = AuditEntry { dataset: "a".into(), run: RunId::new("r"), at: chrono::Utc::now(), event };
         store.record(entry).await.unwrap();
     }

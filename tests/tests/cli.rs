@@ -231,6 +231,9 @@ async fn the_demo_matches_for_machines_and_keeps_what_it_made() {
         .collect();
     assert_eq!(refreshed, ["succeeded"; 6], "a datasource and a workbook after each of three landings");
 
+    let page = std::fs::read_to_string(report["page"].as_str().unwrap()).unwrap();
+    assert!(page.contains("All 4 datasets are well.") && page.contains("The audit trail is whole."));
+
     // The state outlives the demo, and its own configuration reads it.
     for arguments in
         [["status"].as_slice(), &["audit", "--dataset", "ap_invoices", "--limit", "3"], &["audit", "--verify"]]

@@ -56,7 +56,13 @@ async fn a_worker_follows_its_schedule_its_operators_and_the_ends_of_processes()
     let world = World::start(120).await;
     world.configure(scheduled("[\"every 1h\", \"after process Post AP Invoices\"]"));
     let mut worker = Working::start(&world).await;
-    worker.says(": full load, ").await;
+    let due = worker.says("is due every 1h").await;
+    assert!(due.ends_with(", next at once"), "{due}");
+    let ended = worker.says(": full load, ").await;
+    let next = ended.split_once("; next at ").unwrap_or_else(|| panic!("{ended}")).1;
+    let next = chrono::DateTime::parse_from_rfc3339(&next.replace(' ', "T")).unwrap();
+    let wait = next.to_utc() - chrono::Utc::now();
+    assert!((55..=60).contains(&wait.num_minutes()), "{ended}");
     world.is_equal().await;
 
     // Asked for by another process.
@@ -101,7 +107,7 @@ async fn a_worker_follows_its_schedule_its_operators_and_the_ends_of_processes()
     worker.signal("TERM");
     worker.says("what has landed stands").await;
     let ended = timeout(LONG, worker.process.wait()).await.unwrap().unwrap();
-    assert_eq!(ended.code(), Some(130));
+    assert_eq!(ended.code(), Some(0), "it is the usual end of a service");
     let status = json(&world.run(&["status", "--json"]).await);
     assert_eq!(status["workers"], serde_json::json!([]), "it has said that it leaves");
 }
@@ -109,20 +115,23 @@ async fn a_worker_follows_its_schedule_its_operators_and_the_ends_of_processes()
 #[cfg(unix)]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_is_stopped_ends_what_it_runs_and_gives_up_when_asked_again() {
-    for twice in [false, true] {
+    // A supervisor's signal is no failure; a person's is told by the exit code, also where it comes second.
+    for (first, second, code) in
+        [("TERM", None, 0), ("TERM", Some("INT"), 130), ("TERM", Some("TERM"), 0), ("INT", None, 130)]
+    {
         let world = World::start(2_000).await;
         world.configure(scheduled("\"every 1h\""));
         let mut worker = Working::start(&world).await;
-        worker.says(" begins").await;
-        worker.signal("TERM");
-        worker.says("interrupted").await;
-        if twice {
-            worker.signal("INT");
+        worker.says("full load begins: the first load").await;
+        worker.signal(first);
+        worker.says(if first == "TERM" { "asked to end" } else { "interrupted" }).await;
+        if let Some(second) = second {
+            worker.signal(second);
         } else {
             worker.says("full load").await;
         }
         let ended = timeout(LONG, worker.process.wait()).await.unwrap().unwrap();
-        assert_eq!(ended.code(), Some(130));
+        assert_eq!(ended.code(), Some(code), "{first} {second:?}");
         // At once: no lease is left behind.
         succeeded(&world.run(&["sync"]).await);
         world.is_equal().await;

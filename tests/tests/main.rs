@@ -6,7 +6,7 @@ mod canary;
 mod cli;
 #[cfg(test)]
 mod cli_run;
-#[cfg(all(test, unix))]
+#[cfg(test)]
 mod cli_workers;
 #[cfg(test)]
 mod client;
@@ -24,6 +24,8 @@ mod odata;
 mod postgres;
 #[cfg(test)]
 mod python;
+#[cfg(test)]
+mod report;
 #[cfg(test)]
 mod service;
 #[cfg(test)]

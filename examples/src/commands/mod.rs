@@ -6,8 +6,10 @@ mod control;
 mod demo;
 mod engine;
 mod rejects;
+mod report;
 mod run;
 mod secrets;
+mod standing;
 mod status;
 mod sync;
 
@@ -19,7 +21,7 @@ use crate::failure::{Exit, Outcome};
 pub(crate) async fn run(args: Args) -> Outcome<Exit> {
     let verbose = args.verbose > 0;
     match args.command {
-        Command::Demo(options) => or_interrupted(demo::run(&options)).await,
+        Command::Demo(options) => Box::pin(or_interrupted(demo::run(&options))).await,
         Command::Engine { command } => engine::run(&command).await,
         Command::Check { json } => or_interrupted(check::run(&Config::load(&args.config)?, json)).await,
         Command::Sync { datasets, full, reconcile, replay, json } => {
@@ -40,6 +42,7 @@ pub(crate) async fn run(args: Args) -> Outcome<Exit> {
         Command::Secrets { command } => {
             or_interrupted(secrets::run(&Config::load_secrets(&args.config)?, command)).await
         }
+        Command::Report(options) => or_interrupted(report::run(&Config::load(&args.config)?, &options)).await,
         Command::Audit(options) => audit::run(&Config::load(&args.config)?, &options).await,
     }
 }
@@ -57,16 +60,30 @@ async fn or_interrupted(command: impl Future<Output = Outcome<Exit>>) -> Outcome
 
 /// Waits for Ctrl-C or a request to terminate.
 async fn interrupted() {
+    signalled().await;
+}
+
+/// Who wants the process to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Signal {
+    /// A person, by Ctrl-C.
+    Interrupt,
+    /// What supervises the process, such as systemd, or the shutdown of the machine.
+    Terminate,
+}
+
+/// Waits for a signal that is to end the process.
+async fn signalled() -> Signal {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};
         if let Ok(mut terminate) = signal(SignalKind::terminate()) {
             tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => return Signal::Interrupt,
+                _ = terminate.recv() => return Signal::Terminate,
             }
-            return;
         }
     }
     let _ = tokio::signal::ctrl_c().await;
+    Signal::Interrupt
 }

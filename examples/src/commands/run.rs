@@ -1,17 +1,22 @@
 //! `run`: syncs by the schedules of the configuration until interrupted, beside as many other processes with the same configuration as
 //! there are.
+//!
+//! A signal ends it: what runs may end first, a second one gives that up. A supervisor's signal to terminate is the usual end of a worker,
+//! and no failure; Ctrl-C is told by the exit code.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::Utc;
 use kinetic_tableau_sync::worker::{Alerts, BatchProcesses, Job, Observer, WebhookAlerts, Worker, WorkerEvent};
 use kinetic_tableau_sync::{Cause, KineticProcesses, Stop, SystemClock, TableauEvents};
 
+use super::Signal;
+use super::standing::{self, Stores, moment, when};
 use crate::config::Config;
 use crate::connect::{self, Opening, Session};
 use crate::failure::{Exit, Failure, Outcome};
-use crate::output::{self, Reporter, say};
+use crate::output::{self, Reporter};
 use crate::service;
 use crate::tokens::Taken;
 
@@ -29,34 +34,36 @@ pub(super) async fn run(config: &Config, verbose: bool) -> Outcome<Exit> {
     // The first one lets runs end, the second one gives them up.
     let (stop, abandon) = (Stop::new(), Stop::new());
     let mut work = std::pin::pin!(connected(config, &stop, &abandon, verbose));
-    tokio::select! {
+    let mut signal = tokio::select! {
         outcome = &mut work => return outcome,
-        () = super::interrupted() => stop.now(),
-    }
-    log(&format!(
-        "interrupted; what is being run has {} s to end, or until the next interrupt",
-        config.worker.grace.as_secs()
-    ));
+        signal = super::signalled() => signal,
+    };
+    stop.now();
+    let asked = if signal == Signal::Terminate { "asked to end" } else { "interrupted" };
+    let grace = config.worker.grace.as_secs();
+    log(&format!("{asked}; what is being run has {grace} s to end, or until the next signal"));
     tokio::select! {
         _ = &mut work => {}
-        () = super::interrupted() => {
+        again = super::signalled() => {
+            signal = again;
             abandon.now();
             let _ = tokio::time::timeout(super::PARTING, work).await;
         }
     }
     log("what has landed stands, and the next start continues from there");
-    Ok(Exit::Interrupted)
+    Ok(match signal {
+        Signal::Terminate => Exit::Done,
+        Signal::Interrupt => Exit::Interrupted,
+    })
 }
 
 /// Connects, however long that takes, and then works until it is stopped.
 async fn connected(config: &Config, stop: &Stop, abandon: &Stop, verbose: bool) -> Outcome<Exit> {
-    for dataset in config.datasets.iter().filter(|dataset| !dataset.timing.is_manual()) {
-        log(&format!("{} is due {}", dataset.name(), dataset.timing));
-    }
     let events = TableauEvents::new();
     let mut service = None;
     loop {
         let Some(session) = open(config, stop, abandon, &events, verbose).await? else { return Ok(Exit::Interrupted) };
+        tell_when_due(config, &session).await;
         if service.is_none() {
             service = service::start(config, session.store(), &events).await?;
             if let Some(service) = &service {
@@ -84,6 +91,18 @@ async fn connected(config: &Config, stop: &Stop, abandon: &Stop, verbose: bool) 
     }
 }
 
+/// Says when each dataset is due next.
+async fn tell_when_due(config: &Config, session: &Session) {
+    // What cannot be read now is read again by the worker, which tells of it.
+    let now = Utc::now();
+    let found = standing::gather(config, Some(&Stores::of(session.store())), now).await.unwrap_or_default();
+    for dataset in config.datasets.iter().filter(|dataset| !dataset.timing.is_manual()) {
+        let known = found.datasets.iter().find(|known| known.name == dataset.name());
+        let next = known.and_then(|known| known.next_due).map(|at| format!(", next {}", when(at, now)));
+        log(&format!("{} is due {}{}", dataset.name(), dataset.timing, next.unwrap_or_default()));
+    }
+}
+
 /// Connects, however often that has to be tried. None when it was stopped meanwhile.
 async fn open(
     config: &Config,
@@ -94,7 +113,7 @@ async fn open(
 ) -> Outcome<Option<Session>> {
     let mut failures = 0;
     loop {
-        let progress = Arc::new(Reporter::new(false));
+        let progress = Arc::new(Reporter::for_log());
         let opening = Opening { progress, stop: abandon, taken: Taken::Wait, waiting: stop, events: Some(events) };
         match Session::open(config, opening).await {
             Ok(session) if stop.is_stopped() => {
@@ -158,8 +177,9 @@ struct Log {
 impl Observer for Log {
     fn event(&self, event: &WorkerEvent<'_>) {
         match event {
-            WorkerEvent::Ended { dataset, outcome: Ok(run), .. } => {
-                log(&output::summary(dataset.as_str(), run));
+            WorkerEvent::Ended { dataset, outcome: Ok(run), next } => {
+                let next = next.map(|at| format!("; next {}", when(at, Utc::now()))).unwrap_or_default();
+                log(&format!("{}{next}", output::summary(dataset.as_str(), run)));
                 if let Some(failure) = super::sync::unsettled(run) {
                     output::complain(&failure, self.verbose);
                 }
@@ -187,14 +207,10 @@ impl Observer for Log {
     }
 }
 
-fn moment(at: DateTime<Utc>) -> String {
-    at.format("%Y-%m-%d %H:%M:%SZ").to_string()
-}
-
 fn backoff(first: Duration, failures: u32) -> Duration {
     first.saturating_mul(2_u32.saturating_pow(failures)).min(LONGEST_WAIT)
 }
 
 fn log(line: &str) {
-    say(format_args!("{} {line}", Utc::now().format("%Y-%m-%dT%H:%M:%SZ")));
+    output::log(line);
 }

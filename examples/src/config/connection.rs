@@ -71,8 +71,7 @@ fn address(section: &Section<'_>, key: &str, example: &str) -> Outcome<String> {
         return Err(section.bad(key, "this is no address of a server").next(like()));
     };
     match (url.scheme(), url.host_str().filter(|host| !host.is_empty())) {
-        ("https", Some(_)) => Ok(text.to_owned()),
-        ("http", Some(host)) if matches!(host, "localhost" | "127.0.0.1" | "[::1]") => Ok(text.to_owned()),
+        ("https", Some(_)) | ("http", Some("localhost" | "127.0.0.1" | "[::1]")) => Ok(text.to_owned()),
         ("http", Some(_)) => Err(section
             .bad(key, "this address is not encrypted, and a secret is sent there")
             .next("use https; plain http is for a server on this machine only")),

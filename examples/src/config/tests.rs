@@ -47,6 +47,15 @@ pub(crate) fn dataset(section: &str) -> Dataset {
     load(&whole(section)).unwrap().datasets.remove(0)
 }
 
+/// A configuration whose only dataset has this name.
+pub(crate) fn with_dataset_named(name: &str) -> Config {
+    let mut config = load(&whole(DATASET)).unwrap();
+    for dataset in &mut config.datasets {
+        dataset.spec.id = name.into();
+    }
+    config
+}
+
 fn whole(dataset: &str) -> String {
     format!("{HEAD}{dataset}")
 }

@@ -110,7 +110,7 @@ impl OpenLineage {
                 // Nothing was written.
                 ("COMPLETE", json!({}), input, None)
             }
-            AuditEvent::Failed { stage, message } => {
+            AuditEvent::Failed { stage, message, .. } => {
                 let error = json!({"message": format!("{stage}: {message}"), "programmingLanguage": "Rust"});
                 ("FAIL", json!({"errorMessage": facet("1-0-1/ErrorMessageRunFacet", error)}), input, output)
             }
@@ -204,8 +204,13 @@ mod tests {
             entry(AuditEvent::Idle { counts: Counts { read: 5, unchanged: 5, ..Counts::default() }, through: None });
         let mut lineage = OpenLineage::new();
         let target = Target { project: "Finance".to_owned(), datasource: "AP".to_owned() };
-        let started =
-            AuditEvent::Started { kind: crate::LoadKind::Delta, company: "E1".to_owned(), after: None, target };
+        let started = AuditEvent::Started {
+            kind: crate::LoadKind::Delta,
+            reason: None,
+            company: "E1".to_owned(),
+            after: None,
+            target,
+        };
         let begun = lineage.event(&entry(started)).unwrap();
         assert_eq!(begun["eventType"], "START");
         assert_eq!(begun["outputs"][0], json!({"namespace": "tableau", "name": "Finance/AP"}));
@@ -216,7 +221,7 @@ mod tests {
         assert_eq!(begun["inputs"][0]["namespace"], "kinetic://E1");
         assert_eq!((&event["eventType"], &event["run"]["runId"]), (&json!("COMPLETE"), &json!(idle.run.as_str())));
         assert_eq!(event["inputs"][0]["inputFacets"]["inputStatistics"]["rowCount"], 5);
-        let failed = entry(AuditEvent::Failed { stage: "read".to_owned(), message: "gone".to_owned() });
+        let failed = entry(AuditEvent::Failed { stage: "read".to_owned(), message: "gone".to_owned(), hint: None });
         let event = lineage.event(&failed).unwrap();
         assert_eq!(event["eventType"], "FAIL");
         assert_eq!(event["run"]["facets"]["errorMessage"]["message"], "read: gone");

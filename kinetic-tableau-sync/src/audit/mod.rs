@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 pub use self::record::{Action, AuditRecord, AuditSegment, Records};
 use crate::checkpoint::{Counts, Findings};
 use crate::destination::{LoadKind, Receipt, RefreshReport};
+use crate::engine::FullReason;
 use crate::model::{Cursor, DatasetId, RunId, Target};
 
 /// Something that happened to a run.
@@ -27,6 +28,9 @@ pub enum AuditEvent {
     Started {
         /// Full or delta.
         kind: LoadKind,
+        /// Why it is a full load; none where it is a delta, and in trails from before this was noted.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<FullReason>,
         /// Company of the source.
         company: String,
         /// Where the window begins.
@@ -81,8 +85,11 @@ pub enum AuditEvent {
     Failed {
         /// At which step.
         stage: String,
-        /// One line.
+        /// One line, with the hint at its end where there is one.
         message: String,
+        /// What the operator should do next; none where nothing is known, and in trails from before this was noted.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        hint: Option<String>,
     },
 }
 
@@ -90,7 +97,12 @@ impl AuditEvent {
     /// Takes known secrets out of what people and servers have written. Names and ids stay: they tell what belongs together.
     pub(crate) fn redact(&mut self, redactor: &crate::Redactor) {
         match self {
-            Self::Failed { message, .. } => redactor.scrub(message),
+            Self::Failed { message, hint, .. } => {
+                redactor.scrub(message);
+                if let Some(hint) = hint {
+                    redactor.scrub(hint);
+                }
+            }
             Self::Refreshed { report } => report.redact(redactor),
             Self::Told { resource: Some(name), .. } => redactor.scrub(name),
             Self::Started { .. }

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 
 use super::fill::{Filled, Work};
 use super::mapped::mapped;
-use super::{Goal, Parts, ProgressEvent, Stage, SyncError};
+use super::{FullReason, Goal, Parts, ProgressEvent, Stage, SyncError};
 use crate::audit::{AuditEntry, AuditEvent};
 use crate::checkpoint::{Checkpoint, Counts, Findings, Intent, Landed, Reconciled, RunSummary};
 use crate::destination::{LoadKind, RefreshReport, TargetState};
@@ -37,6 +37,8 @@ pub(super) struct Cycle<'a> {
 /// What a run is about to do.
 struct Plan {
     kind: LoadKind,
+    /// Why it is a full load; none where it is not.
+    reason: Option<FullReason>,
     spec: DatasetSpec,
     mapper: Arc<Mapper>,
     head: Option<Cursor>,
@@ -94,9 +96,10 @@ impl Cycle<'_> {
         let mut rejected_so_far = HashSet::new();
         loop {
             self.kind = Some(plan.kind);
-            self.report(&ProgressEvent::Started { kind: plan.kind });
+            self.report(&ProgressEvent::Started { kind: plan.kind, reason: plan.reason });
             let started = AuditEvent::Started {
                 kind: plan.kind,
+                reason: plan.reason,
                 company: self.parts.source.company().to_owned(),
                 after: self.window_start(plan.kind),
                 target: self.spec.target.clone(),
@@ -149,11 +152,12 @@ impl Cycle<'_> {
                 }
                 Filled::TooLarge { why } => {
                     // The records of the attempt stay in the trail as never landed, so the full load is a run of its own.
-                    self.audit(AuditEvent::Failed { stage: Stage::Load.as_str().to_owned(), message: why }).await?;
+                    let stage = Stage::Load.as_str().to_owned();
+                    self.audit(AuditEvent::Failed { stage, message: why, hint: None }).await?;
                     let discarded = self.parts.fingerprints.discard_staged(self.lease, None).await;
                     discarded.map_err(|error| self.error(Stage::State, error))?;
                     self.run = RunId::random();
-                    plan.kind = LoadKind::Full;
+                    (plan.kind, plan.reason) = (LoadKind::Full, Some(FullReason::TooManyChanges));
                 }
             }
         }
@@ -186,34 +190,60 @@ impl Cycle<'_> {
         let head =
             self.parts.source.head(&spec, mapper.read()).await.map_err(|error| self.error(Stage::Read, error))?;
         let known = self.checkpoint.landed.as_ref().and_then(|landed| landed.version.as_ref());
-        let (takes_delta, target_id) = match target {
+        let (unfit, target_id) = match target {
             TargetState::Present { id, version } => {
                 let touched = known.is_some() && version.is_some() && known != version.as_ref();
-                (!touched || !self.parts.remedies.has(Remedy::TargetCheck), Some(id))
+                let unfit = touched && self.parts.remedies.has(Remedy::TargetCheck);
+                (unfit.then_some(FullReason::TargetTouched), Some(id))
             }
-            TargetState::Foreign { id } => (false, Some(id)),
-            TargetState::Absent => (false, None),
+            TargetState::Foreign { id } => (Some(FullReason::TargetForeign), Some(id)),
+            TargetState::Absent => (Some(FullReason::TargetGone), None),
         };
-        let continues = match &self.checkpoint.landed {
-            Some(landed) => {
-                takes_delta
-                    && landed.target == self.spec.target
-                    && Some(&landed.target_id) == target_id.as_ref()
-                    && landed.signature == schema.signature()
-                    && self.is_of(landed, &spec)
-                    && landed.schema.as_ref().is_none_or(|landed| landed.has_origin_of(schema))
-                    && self.continues_from_cursor(head.as_ref(), landed.rows)?
-            }
-            None => false,
+        let reason = match &self.checkpoint.landed {
+            None if self.checkpoint.last_success.is_none() => Some(FullReason::First),
+            None => Some(FullReason::DeliveryUnknown),
+            Some(_) if self.goal == Goal::Anew => Some(FullReason::Requested),
+            // Whether the new one is there yet tells nothing of the old one.
+            Some(landed) if landed.target != self.spec.target => Some(FullReason::OtherTarget),
+            Some(landed) => match unfit.or_else(|| self.differs(landed, &spec, schema, target_id.as_ref())) {
+                None if !self.continues_from_cursor(head.as_ref(), landed.rows)? => Some(FullReason::SourceRestored),
+                reason => reason,
+            },
         };
-        let kind = if continues && self.goal != Goal::Anew { LoadKind::Delta } else { LoadKind::Full };
-        Ok(Plan { kind, spec, mapper, head, target_id })
+        let kind = if reason.is_some() { LoadKind::Full } else { LoadKind::Delta };
+        Ok(Plan { kind, reason, spec, mapper, head, target_id })
+    }
+
+    /// Why what has landed is not what the dataset is now; none when it is.
+    fn differs(
+        &self,
+        landed: &Landed,
+        spec: &DatasetSpec,
+        schema: &Schema,
+        target_id: Option<&String>,
+    ) -> Option<FullReason> {
+        let other_columns = landed.signature != schema.signature()
+            || landed.schema.as_ref().is_some_and(|landed| !landed.has_origin_of(schema));
+        if Some(&landed.target_id) != target_id {
+            Some(FullReason::OtherTarget)
+        } else if !self.is_of_company(landed) {
+            Some(FullReason::OtherCompany)
+        } else if other_columns {
+            Some(FullReason::OtherColumns)
+        } else if landed.selection != spec.selection() {
+            Some(FullReason::OtherSelection)
+        } else {
+            None
+        }
+    }
+
+    fn is_of_company(&self, landed: &Landed) -> bool {
+        landed.company.is_empty() || landed.company == self.parts.source.company()
     }
 
     /// Whether what has landed are these rows of this company.
     fn is_of(&self, landed: &Landed, spec: &DatasetSpec) -> bool {
-        let company = landed.company.is_empty() || landed.company == self.parts.source.company();
-        company && landed.selection == spec.selection()
+        self.is_of_company(landed) && landed.selection == spec.selection()
     }
 
     /// Forgets rows that are rejected no more.
@@ -276,6 +306,7 @@ impl Cycle<'_> {
         self.audit(AuditEvent::Failed {
             stage: Stage::Publish.as_str().to_owned(),
             message: format!("given up: {why}; a full load follows"),
+            hint: None,
         })
         .await?;
         self.checkpoint.intent = None;
@@ -366,7 +397,8 @@ impl Cycle<'_> {
             Some(hint) => format!("{error}; {hint}"),
             None => error.to_string(),
         };
-        let event = AuditEvent::Failed { stage: error.stage().as_str().to_owned(), message: line.clone() };
+        let hint = error.hint().map(ToOwned::to_owned);
+        let event = AuditEvent::Failed { stage: error.stage().as_str().to_owned(), message: line.clone(), hint };
         let _ = self.audit(event).await;
         self.checkpoint.failures = self.checkpoint.failures.saturating_add(1);
         self.checkpoint.retry_at = error.disposition().next_attempt(self.checkpoint.failures, self.parts.clock.now());

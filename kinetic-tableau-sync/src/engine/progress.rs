@@ -1,5 +1,6 @@
 //! What a run tells while it goes on.
 
+use super::FullReason;
 use crate::destination::{LoadKind, RefreshReport};
 use crate::model::{DatasetId, RefreshTarget, RunId};
 
@@ -16,6 +17,8 @@ pub enum ProgressEvent {
     Started {
         /// Full or delta.
         kind: LoadKind,
+        /// Why it is a full load; none where it is a delta.
+        reason: Option<FullReason>,
     },
     /// So many rows were read in all.
     Read {

@@ -27,7 +27,7 @@ pub(super) async fn within<F: Future>(_: &DatasetId, _: &str, _: Goal, work: F) 
 pub(super) fn step(event: &ProgressEvent) {
     match event {
         ProgressEvent::Resumed { run } => tracing::info!(%run, "resumed"),
-        ProgressEvent::Started { kind } => tracing::info!(?kind, "started"),
+        ProgressEvent::Started { kind, reason } => tracing::info!(?kind, ?reason, "started"),
         ProgressEvent::Read { rows } => tracing::debug!(rows, "read"),
         ProgressEvent::Staged { rows, bytes } => tracing::info!(rows, bytes, "staged"),
         ProgressEvent::Publishing => tracing::info!("publishing"),

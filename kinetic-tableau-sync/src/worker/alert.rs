@@ -170,19 +170,16 @@ impl Inner {
                 let urgent = matches!(error.disposition(), Disposition::Operator);
                 (AlertKind::Failing, error.to_string(), error.hint().map(str::to_owned), urgent)
             }
-            Ok(run) => match trouble(run) {
-                Some((kind, message)) => {
-                    known.failures = 0;
-                    (kind, message, None, true)
-                }
-                None => {
-                    known.failures = 0;
+            Ok(run) => {
+                known.failures = 0;
+                let Some((kind, message)) = trouble(run) else {
                     let (_, message, _) = known.told.take()?;
                     let message = format!("well again; before: {message}");
                     let dataset = dataset.clone();
                     return Some(Alert { dataset, kind: AlertKind::Recovered, at, message, hint: None, failures: 0 });
-                }
-            },
+                };
+                (kind, message, None, true)
+            }
         };
         if !urgent && known.failures < self.after {
             return None;

@@ -67,25 +67,7 @@ impl Job {
 
     /// When it is due, and why; none while only a request could make it so.
     pub(super) fn due(&self, known: &Checkpoint, control: &Control, now: DateTime<Utc>) -> Option<Due> {
-        if let Some(pause) = control.paused.as_ref().filter(|pause| pause.until.is_none_or(|until| until > now)) {
-            // Looked at again then.
-            return pause.until.map(|at| Due { at, why: Why::Schedule });
-        }
-        if let Some(request) = &control.request {
-            let tried = known.last_run.as_ref().is_some_and(|run| run.started >= request.at && run.error.is_some());
-            let from = known.retry_at.filter(|_| tried).map_or(now, |retry| retry.max(now));
-            let at = if request.waits { self.timing.allowed(from)? } else { from };
-            return Some(Due { at, why: Why::Requested(request.clone()) });
-        }
-        if self.timing.is_manual() {
-            return None;
-        }
-        let (at, why) = match (known.retry_at.filter(|_| known.failures > 0), last_begun(known)) {
-            (Some(retry), _) => (retry, Why::Retry),
-            (None, None) => (now, Why::First),
-            (None, Some(last)) => (self.timing.next_after(&self.spec.id, last)?, Why::Schedule),
-        };
-        Some(Due { at: self.timing.allowed(at.max(now))?, why })
+        due(&self.spec.id, &self.timing, known, control, now)
     }
 
     /// Whether everything is to be compared now: by its own schedule, counted from the last full load or comparison, or by the number of
@@ -97,6 +79,41 @@ impl Job {
         // The run of the full load itself is counted as well.
         by_time || self.reconcile_after.is_some_and(|after| known.cycles >= after)
     }
+}
+
+/// When a worker looks at a dataset next to run it, by what the store knows of it: by its timing, behind a failure, since somebody asked
+/// for it, or at the end of a pause. None while nothing but a request or the end of a batch process could make it due.
+#[must_use]
+pub fn next_due(
+    dataset: &DatasetId,
+    timing: &Timing,
+    known: &Checkpoint,
+    control: &Control,
+    now: DateTime<Utc>,
+) -> Option<DateTime<Utc>> {
+    due(dataset, timing, known, control, now).map(|due| due.at)
+}
+
+fn due(dataset: &DatasetId, timing: &Timing, known: &Checkpoint, control: &Control, now: DateTime<Utc>) -> Option<Due> {
+    if let Some(pause) = control.paused.as_ref().filter(|pause| pause.until.is_none_or(|until| until > now)) {
+        // Looked at again then.
+        return pause.until.map(|at| Due { at, why: Why::Schedule });
+    }
+    if let Some(request) = &control.request {
+        let tried = known.last_run.as_ref().is_some_and(|run| run.started >= request.at && run.error.is_some());
+        let from = known.retry_at.filter(|_| tried).map_or(now, |retry| retry.max(now));
+        let at = if request.waits { timing.allowed(from)? } else { from };
+        return Some(Due { at, why: Why::Requested(request.clone()) });
+    }
+    if timing.is_manual() {
+        return None;
+    }
+    let (at, why) = match (known.retry_at.filter(|_| known.failures > 0), last_begun(known)) {
+        (Some(retry), _) => (retry, Why::Retry),
+        (None, None) => (now, Why::First),
+        (None, Some(last)) => (timing.next_after(dataset, last)?, Why::Schedule),
+    };
+    Some(Due { at: timing.allowed(at.max(now))?, why })
 }
 
 /// When the last run began, well or not.

@@ -49,7 +49,7 @@ pub use self::alert::LogAlerts;
 pub use self::alert::WebhookAlerts;
 pub use self::alert::{Alert, AlertError, AlertKind, AlertSink, Alerts};
 pub use self::control::{Control, Controls, Pause, Request, RequestedRun};
-pub use self::job::{Job, Why};
+pub use self::job::{Job, Why, next_due};
 pub use self::observer::{NoObserver, Observer, WorkerEvent};
 pub use self::presence::{WorkerPresence, workers};
 pub use self::processes::{BatchProcesses, ProcessError};

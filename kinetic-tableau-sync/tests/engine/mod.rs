@@ -4,6 +4,7 @@ mod crash;
 mod cycle;
 mod faulty;
 mod mapping;
+mod reason;
 mod reconcile;
 #[cfg(all(feature = "tracing", feature = "metrics"))]
 mod telemetry;

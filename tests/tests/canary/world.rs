@@ -210,6 +210,7 @@ datasource = "AP invoices"
             &["audit", "--export", "jsonl"],
             &["audit", "--export", "openlineage"],
             &["rejects", "--json"],
+            &["report", "--out", "-", "--since", "2000-01-01"],
         ] {
             self.run(arguments).await;
         }

@@ -255,7 +255,7 @@ async fn texts_of_all_kinds_come_back_as_they_were() {
         odd_segment.records.dimensions.iter_mut().for_each(|column| column.push("").unwrap());
     }
     store.append(odd_segment.clone()).await.unwrap();
-    let failed = AuditEvent::Failed { stage: "read\0".to_owned(), message: "␀ \0".to_owned() };
+    let failed = AuditEvent::Failed { stage: "read\0".to_owned(), message: "␀ \0".to_owned(), hint: None };
     let entry = AuditEntry { dataset: "odd \0 set".into(), ..event("x", "run ␀", failed) };
     store.record(entry.clone()).await.unwrap();
 

@@ -62,7 +62,9 @@ pub(super) async fn run(options: &args::Demo) -> Outcome<Exit> {
     let reconciled = cycle(&scene, &config, &engine, directory, Doing::Reconcile, options.json).await?;
     tell(format!("   {}", report::verdict(&reconciled.found)));
 
-    let report = Report::new(&full, &incremental, &reconciled, directory, began.elapsed());
+    let page = directory.join("kinetic-tableau-report.html");
+    super::report::to_file(&config, &page).await?;
+    let report = Report::new(&full, &incremental, &reconciled, directory, page, began.elapsed());
     if options.json {
         output::say_json(&report);
     } else {
@@ -110,7 +112,7 @@ impl Place {
         Ok(Self { directory, temporary: None })
     }
 
-    /// At the end: of a temporary directory only the extracts stay, which the report names.
+    /// At the end: of a temporary directory only the extracts and the page stay, which the report names.
     fn settle(self) {
         let Some(temporary) = self.temporary else { return };
         // What cannot be removed only takes space.
@@ -118,7 +120,7 @@ impl Place {
             let path = entry.path();
             if path.is_dir() {
                 let _ = std::fs::remove_dir_all(&path);
-            } else if path.extension().is_none_or(|kind| kind != "hyper") {
+            } else if path.extension().is_none_or(|kind| kind != "hyper" && kind != "html") {
                 let _ = std::fs::remove_file(&path);
             }
         }

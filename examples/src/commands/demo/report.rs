@@ -17,6 +17,8 @@ pub(super) struct Report {
     datasets: Vec<Dataset>,
     matches: bool,
     directory: PathBuf,
+    /// What `report` makes of the store.
+    page: PathBuf,
     seconds: f64,
 }
 
@@ -78,7 +80,14 @@ impl Half {
 }
 
 impl Report {
-    pub(super) fn new(full: &Cycle, incremental: &Cycle, reconciled: &Cycle, place: &Path, took: Duration) -> Self {
+    pub(super) fn new(
+        full: &Cycle,
+        incremental: &Cycle,
+        reconciled: &Cycle,
+        place: &Path,
+        page: PathBuf,
+        took: Duration,
+    ) -> Self {
         let firsts = full.runs.iter().zip(&full.found);
         let seconds = incremental.runs.iter().zip(&incremental.found);
         let thirds = reconciled.runs.iter().zip(&reconciled.found);
@@ -98,7 +107,7 @@ impl Report {
             })
             .collect();
         let matches = datasets.len() == PARTS.len() && datasets.iter().all(|dataset| dataset.matches);
-        Self { datasets, matches, directory: place.to_owned(), seconds: took.as_secs_f64() }
+        Self { datasets, matches, directory: place.to_owned(), page, seconds: took.as_secs_f64() }
     }
 
     pub(super) fn matches(&self) -> bool {
@@ -167,7 +176,8 @@ impl fmt::Display for Report {
         for report in self.datasets.iter().flat_map(|dataset| &dataset.refreshes) {
             writeln!(f, "after landing: {}", output::refreshed(report))?;
         }
-        write!(f, "the extracts are in {} ({:.1} s in all)", self.directory.display(), self.seconds)
+        writeln!(f, "the extracts are in {} ({:.1} s in all)", self.directory.display(), self.seconds)?;
+        write!(f, "what was done is told in {}: open it in a browser", self.page.display())
     }
 }
 

@@ -197,11 +197,17 @@ mod tests {
     fn events_are_named_as_in_their_json() {
         let target = crate::Target { project: String::new(), datasource: String::new() };
         for event in [
-            AuditEvent::Started { kind: crate::LoadKind::Full, company: String::new(), after: None, target },
+            AuditEvent::Started {
+                kind: crate::LoadKind::Full,
+                reason: None,
+                company: String::new(),
+                after: None,
+                target,
+            },
             AuditEvent::Idle { counts: Counts::default(), through: None },
             AuditEvent::Reconciled { findings: Findings::default() },
             AuditEvent::Told { what: String::new(), resource: None, id: None, at: None },
-            AuditEvent::Failed { stage: String::new(), message: String::new() },
+            AuditEvent::Failed { stage: String::new(), message: String::new(), hint: None },
         ] {
             assert_eq!(serde_json::to_value(&event).unwrap()["event"], name(&event));
         }
