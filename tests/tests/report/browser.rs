@@ -90,11 +90,11 @@ impl Browser {
         self.call("/goog/cdp/execute", &json!({"cmd": name, "params": parameters})).await;
     }
 
-    /// Shows pages in this width and in this scheme of colours from now on.
-    pub(super) async fn look(&self, width: u32, scheme: &str) {
+    /// Shows pages in this width and in this scheme of colours from now on, as on a screen or as on paper.
+    pub(super) async fn look(&self, width: u32, scheme: &str, medium: &str) {
         let size = json!({"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600});
         self.command("Emulation.setDeviceMetricsOverride", size).await;
-        let features = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
+        let features = json!({"media": medium, "features": [{"name": "prefers-color-scheme", "value": scheme}]});
         self.command("Emulation.setEmulatedMedia", features).await;
     }
 

@@ -122,7 +122,7 @@ async fn the_page_shows_the_figures_of_the_trail_fits_and_asks_for_nothing() {
     let url = format!("file://{}", file.display());
     let browser = Browser::start().await;
 
-    browser.look(1280, "light").await;
+    browser.look(1280, "light", "screen").await;
     browser.open(&url).await;
     let page = browser.ask(READ).await;
     let store = SqliteStore::open_read_only(world.directory.path().join("state.db")).unwrap();
@@ -133,11 +133,15 @@ async fn the_page_shows_the_figures_of_the_trail_fits_and_asks_for_nothing() {
 
     for width in [1280, 360] {
         for scheme in ["light", "dark"] {
-            browser.look(width, scheme).await;
+            browser.look(width, scheme, "screen").await;
             browser.open(&url).await;
             fits(&browser, width, scheme).await;
         }
     }
+    // Paper is white, whatever the screen is.
+    browser.look(720, "dark", "print").await;
+    browser.open(&url).await;
+    fits(&browser, 720, "light").await;
     let requests = browser.requests(&url).await;
     assert!(requests.len() >= 5 && requests.iter().all(|asked| *asked == url), "{requests:?}");
     assert_eq!(browser.complaints().await, Vec::<String>::new());
