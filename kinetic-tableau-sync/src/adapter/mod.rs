@@ -1,11 +1,22 @@
-//! The engine's [`Source`](crate::Source) and [`Destination`](crate::Destination) over the two clients.
+//! The engine's [`Source`](crate::Source) and [`Destination`](crate::Destination) over the two clients, and over a database between
+//! them.
 
 #[cfg(feature = "kinetic")]
 mod kinetic;
+#[cfg(feature = "tableau")]
+mod site;
+#[cfg(all(feature = "tableau", feature = "hyper"))]
+mod spool;
+#[cfg(feature = "postgres")]
+mod staging;
 #[cfg(all(feature = "tableau", feature = "hyper"))]
 mod tableau;
 
 #[cfg(feature = "kinetic")]
 pub use self::kinetic::{Advice, KineticProcesses, KineticSource};
+#[cfg(feature = "tableau")]
+pub use self::site::TableauRefresher;
+#[cfg(feature = "postgres")]
+pub use self::staging::{Deletes, PostgresDestination, StagingOptions};
 #[cfg(all(feature = "tableau", feature = "hyper"))]
 pub use self::tableau::{HyperOptions, TableauDestination};
