@@ -25,6 +25,8 @@ mod python;
 #[cfg(test)]
 mod source;
 #[cfg(test)]
+mod staging;
+#[cfg(test)]
 mod tableau_client;
 #[cfg(test)]
 mod tsc;

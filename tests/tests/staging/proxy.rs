@@ -1,0 +1,90 @@
+//! A wire to the server that can be cut at any message, before the server has it, or behind its answer.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
+/// Where it is cut.
+#[derive(Debug, Default)]
+pub(super) struct Cut {
+    /// Messages until the cut; negative: none is left.
+    left: AtomicI64,
+    /// Whether the server gets the message, and only its answer is lost.
+    after: std::sync::atomic::AtomicBool,
+    pub(super) strikes: AtomicU64,
+}
+
+impl Cut {
+    pub(super) fn at(&self, nth: i64, after: bool) {
+        self.after.store(after, Ordering::SeqCst);
+        self.left.store(nth, Ordering::SeqCst);
+        self.strikes.store(0, Ordering::SeqCst);
+    }
+
+    pub(super) fn never(&self) {
+        self.left.store(-1, Ordering::SeqCst);
+    }
+
+    /// From the cut on nothing comes through any more, as for a process that has died.
+    fn strikes(&self) -> bool {
+        let left = self.left.load(Ordering::SeqCst);
+        if left < 0 {
+            return false;
+        }
+        if left > 1 {
+            self.left.store(left - 1, Ordering::SeqCst);
+            return false;
+        }
+        self.left.store(0, Ordering::SeqCst);
+        self.strikes.fetch_add(1, Ordering::SeqCst) == 0 || left == 0
+    }
+}
+
+/// Listens, and answers on which port.
+pub(super) async fn start(server: u16, cut: Arc<Cut>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let cut = Arc::clone(&cut);
+            tokio::spawn(async move {
+                let server = TcpStream::connect(("127.0.0.1", server)).await.unwrap();
+                // Its end is that of the connection.
+                let _ = carry(client, server, &cut).await;
+            });
+        }
+    });
+    port
+}
+
+async fn carry(mut client: TcpStream, mut server: TcpStream, cut: &Cut) -> std::io::Result<()> {
+    let (mut up, mut down) = (vec![0; 1 << 16], vec![0; 1 << 16]);
+    loop {
+        tokio::select! {
+            read = client.read(&mut up) => {
+                let read = read?;
+                if read == 0 {
+                    return Ok(());
+                }
+                if cut.strikes() {
+                    if cut.after.load(Ordering::SeqCst) && cut.strikes.load(Ordering::SeqCst) == 1 {
+                        server.write_all(&up[..read]).await?;
+                        // The answer shows that it was done.
+                        let _ = server.read(&mut down).await?;
+                    }
+                    return Ok(());
+                }
+                server.write_all(&up[..read]).await?;
+            }
+            read = server.read(&mut down) => {
+                let read = read?;
+                if read == 0 {
+                    return Ok(());
+                }
+                client.write_all(&down[..read]).await?;
+            }
+        }
+    }
+}
