@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -71,8 +72,8 @@ async fn carry(mut client: TcpStream, mut server: TcpStream, cut: &Cut) -> std::
                 if cut.strikes() {
                     if cut.after.load(Ordering::SeqCst) && cut.strikes.load(Ordering::SeqCst) == 1 {
                         server.write_all(&up[..read]).await?;
-                        // The answer shows that it was done.
-                        let _ = server.read(&mut down).await?;
+                        // The answer shows that it was done; to some messages there is none.
+                        let _ = tokio::time::timeout(Duration::from_millis(300), server.read(&mut down)).await;
                     }
                     return Ok(());
                 }
