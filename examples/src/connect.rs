@@ -4,18 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kinetic_tableau_sync::hyper::EngineLocation;
-use kinetic_tableau_sync::store::{MemoryStore, SqliteStore};
-use kinetic_tableau_sync::worker::{Limit, Worker, WorkerBuilder};
-use kinetic_tableau_sync::{
-    AuditStore, Destination, HyperOptions, KineticSource, NoteStore, Progress, RejectStore, Source, SourceObject,
-    StateStore, Stop, Syncer, SyncerBuilder, TableauDestination,
-};
+use kinetic_tableau_sync::worker::{Limit, Slot, WorkerBuilder};
+use kinetic_tableau_sync::{HyperOptions, KineticSource, Progress, SourceObject, Stop, Syncer, TableauDestination};
 use secrecy::ExposeSecret as _;
 use tableau_rest::ConnectedApp;
 
-use crate::config::{Config, Identity, SignIn, StoreLocation};
+use crate::config::{Config, Identity, SignIn, StoreLocation, Token};
 use crate::failure::{Failure, Outcome};
 use crate::output;
+use crate::store::Store;
+use crate::tokens::{self, Taken};
 
 /// How long signing out may hold up the end of the process.
 const GOODBYE: Duration = Duration::from_secs(5);
@@ -48,14 +46,17 @@ pub(crate) fn source(config: &Config, client: epicor_kinetic::Client) -> Kinetic
     KineticSource::new(client).concurrency(config.kinetic.concurrency)
 }
 
-/// A client of Tableau. Nothing is sent.
-pub(crate) async fn tableau(config: &Config) -> Outcome<tableau_rest::Client> {
+/// A client of Tableau, with one of the tokens where there are several. Nothing is sent.
+pub(crate) async fn tableau(config: &Config, token: usize) -> Outcome<tableau_rest::Client> {
     let (settings, secrets) = (&config.tableau, &config.secrets);
     let builder = tableau_rest::Client::builder(&settings.url).site(&settings.site);
     let builder = match &settings.sign_in {
-        SignIn::Pat { name, secret } => {
-            builder.personal_access_token(name, secret.resolve(secrets).await?.expose_secret())
-        }
+        SignIn::Pat { tokens } => match tokens.get(token).or(tokens.first()) {
+            Some(Token { name, secret }) => {
+                builder.personal_access_token(name, secret.resolve(secrets).await?.expose_secret())
+            }
+            None => builder,
+        },
         SignIn::Jwt { token } => builder.jwt(token.resolve(secrets).await?.expose_secret()),
         SignIn::Password { user, password } => builder.password(user, password.resolve(secrets).await?.expose_secret()),
         SignIn::ConnectedApp { client_id, secret_id, secret, user } => {
@@ -118,90 +119,9 @@ pub(crate) fn destination(
     tableau: &tableau_rest::Client,
     engine: EngineLocation,
 ) -> TableauDestination {
-    TableauDestination::new(tableau.clone(), HyperOptions { spool: config.spool.clone(), engine })
-}
-
-/// State, audit and fingerprints in one store.
-#[derive(Debug)]
-pub(crate) enum Store {
-    Sqlite(Arc<SqliteStore>),
-    Memory(Arc<MemoryStore>),
-}
-
-impl Store {
-    pub(crate) fn open(location: &StoreLocation) -> Outcome<Self> {
-        Ok(match location {
-            StoreLocation::Sqlite(path) => Self::Sqlite(Arc::new(SqliteStore::open(path)?)),
-            StoreLocation::Memory => Self::Memory(Arc::new(MemoryStore::new())),
-        })
-    }
-
-    /// A store that others may be writing meanwhile; none when nothing has ever been written.
-    pub(crate) fn open_for_reading(location: &StoreLocation) -> Outcome<Option<Self>> {
-        match location {
-            StoreLocation::Sqlite(path) if path.exists() => {
-                Ok(Some(Self::Sqlite(Arc::new(SqliteStore::open_read_only(path)?))))
-            }
-            StoreLocation::Sqlite(_) => Ok(None),
-            StoreLocation::Memory => {
-                Err(Failure::usage("[state] store is \"memory\": it ends with the process that synced")
-                    .next("use store = \"sqlite:FILE\" to look at state and audit later"))
-            }
-        }
-    }
-
-    pub(crate) fn state(&self) -> Arc<dyn StateStore> {
-        match self {
-            Self::Sqlite(store) => Arc::clone(store) as _,
-            Self::Memory(store) => Arc::clone(store) as _,
-        }
-    }
-
-    pub(crate) fn audit(&self) -> Arc<dyn AuditStore> {
-        match self {
-            Self::Sqlite(store) => Arc::clone(store) as _,
-            Self::Memory(store) => Arc::clone(store) as _,
-        }
-    }
-
-    /// A store to leave notes in, while a worker may be using it.
-    pub(crate) fn open_for_notes(location: &StoreLocation) -> Outcome<Self> {
-        match location {
-            StoreLocation::Memory => {
-                Err(Failure::usage("[state] store is \"memory\": nobody else can see what is asked for there")
-                    .next("use store = \"sqlite:FILE\" to control workers from another process"))
-            }
-            StoreLocation::Sqlite(_) => Self::open(location),
-        }
-    }
-
-    pub(crate) fn notes(&self) -> Arc<dyn NoteStore> {
-        match self {
-            Self::Sqlite(store) => Arc::clone(store) as _,
-            Self::Memory(store) => Arc::clone(store) as _,
-        }
-    }
-
-    fn worker(&self) -> WorkerBuilder {
-        match self {
-            Self::Sqlite(store) => Worker::builder(Arc::clone(store)),
-            Self::Memory(store) => Worker::builder(Arc::clone(store)),
-        }
-    }
-
-    pub(crate) fn rejects(&self) -> Arc<dyn RejectStore> {
-        match self {
-            Self::Sqlite(store) => Arc::clone(store) as _,
-            Self::Memory(store) => Arc::clone(store) as _,
-        }
-    }
-
-    fn syncer(&self, source: Arc<dyn Source>, destination: Arc<dyn Destination>) -> SyncerBuilder {
-        match self {
-            Self::Sqlite(store) => Syncer::builder(source, destination, Arc::clone(store)),
-            Self::Memory(store) => Syncer::builder(source, destination, Arc::clone(store)),
-        }
-    }
+    // Where workers share a store, one that was stopped for longer than its lease may publish what is no longer new.
+    let shared = matches!(config.store, StoreLocation::Postgres(_));
+    TableauDestination::new(tableau.clone(), HyperOptions { spool: config.spool.clone(), engine }).watch_target(shared)
 }
 
 /// Proves that Kinetic can be asked. A key whose scope leaves vendors out is tried with what the configuration reads.
@@ -229,21 +149,55 @@ pub(crate) struct Session {
     tableau: tableau_rest::Client,
     store: Store,
     syncer: Syncer,
+    /// Keeps other workers from our token.
+    token: Option<Slot>,
 }
 
 impl Session {
     /// Connects. What would fail for every dataset alike is tried here once, so that it is said once.
-    pub(crate) async fn open(config: &Config, progress: Arc<dyn Progress>, stop: &Stop) -> Outcome<Self> {
+    /// A token that is in use is waited for until `waiting` ends that.
+    pub(crate) async fn open(
+        config: &Config,
+        progress: Arc<dyn Progress>,
+        stop: &Stop,
+        taken: Taken,
+        waiting: &Stop,
+    ) -> Outcome<Self> {
         let kinetic = kinetic(config).await?;
-        let tableau = tableau(config).await?;
         let engine = EngineLocation::find()?;
-        let store = Store::open(&config.store)?;
+        let store = Store::open(config).await?;
+        let (nth, token) = tokens::take(config, &store, taken, waiting).await?;
+        match Self::connect(config, progress, stop, (kinetic, engine, store), nth).await {
+            Ok((tableau, store, syncer)) => Ok(Self { tableau, store, syncer, token }),
+            Err(failure) => {
+                if let Some(token) = token {
+                    token.release().await;
+                }
+                Err(failure)
+            }
+        }
+    }
+
+    async fn connect(
+        config: &Config,
+        progress: Arc<dyn Progress>,
+        stop: &Stop,
+        (kinetic, engine, store): (epicor_kinetic::Client, EngineLocation, Store),
+        token: usize,
+    ) -> Outcome<(tableau_rest::Client, Store, Syncer)> {
+        let tableau = tableau(config, token).await?;
         ping(&kinetic, config).await.map_err(|error| at_kinetic(&kinetic, error))?;
         tableau.sign_in().await.map_err(|error| at_tableau(&tableau, error))?;
         let destination = destination(config, &tableau, engine);
         let syncer = store.syncer(Arc::new(source(config, kinetic)), Arc::new(destination));
-        let syncer = syncer.progress(progress).stop(stop).owner(owner(config)).redactor(output::redactor()).build();
-        Ok(Self { tableau, store, syncer })
+        let syncer = syncer
+            .progress(progress)
+            .stop(stop)
+            .owner(owner(config))
+            .lease(config.worker.lease)
+            .redactor(output::redactor())
+            .build();
+        Ok((tableau, store, syncer))
     }
 
     pub(crate) fn syncer(&self) -> &Syncer {
@@ -255,9 +209,20 @@ impl Session {
         self.store.worker()
     }
 
+    /// Waits until another worker has taken our token, since we could not renew our claim in time. For ever where there is none.
+    pub(crate) async fn token_lost(&self) {
+        match &self.token {
+            Some(slot) => slot.lost().await,
+            None => std::future::pending().await,
+        }
+    }
+
     /// Signs out. A session that cannot be ended lapses by itself.
     pub(crate) async fn close(self) {
         sign_out(&self.tableau).await;
+        if let Some(token) = self.token {
+            token.release().await;
+        }
     }
 }
 

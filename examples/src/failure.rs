@@ -156,7 +156,13 @@ impl From<kinetic_tableau_sync::StateError> for Failure {
     fn from(error: kinetic_tableau_sync::StateError) -> Self {
         let hint = match error.kind() {
             kinetic_tableau_sync::StateErrorKind::Leased => "wait until the other process has finished, or stop it",
-            _ => "check that the file of `[state] store` exists, is readable and has space around it",
+            kinetic_tableau_sync::StateErrorKind::Unavailable => {
+                "check that the database server of `[state] store` runs, and that this machine may connect to it"
+            }
+            kinetic_tableau_sync::StateErrorKind::Absent => "run a sync first: it makes what is missing",
+            _ => {
+                "check that the file of `[state] store` exists, is readable and has space around it; or the rights in its database"
+            }
         };
         Self::of(&error, Some(hint))
     }

@@ -9,7 +9,9 @@ mod connect;
 mod failure;
 mod output;
 mod secrets;
+mod store;
 mod terminal;
+mod tokens;
 
 use std::process::ExitCode;
 

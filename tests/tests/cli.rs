@@ -9,7 +9,7 @@ use kinetic_tableau_sync::hyper::{Engine, InstallOptions, find_or_install};
 use kinetic_tableau_sync::store::SqliteStore;
 use serde_json::Value;
 use simulators::kinetic::{KineticSim, Row, Seed};
-use simulators::tableau::TableauSim;
+use simulators::tableau::{TableauSim, TableauSimBuilder};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::OnceCell;
@@ -68,9 +68,16 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn start(invoices: usize) -> Self {
+        Self::start_with(invoices, |tableau| tableau).await
+    }
+
+    pub(crate) async fn start_with(
+        invoices: usize,
+        tableau: impl FnOnce(TableauSimBuilder) -> TableauSimBuilder,
+    ) -> Self {
         let kinetic = KineticSim::builder().start().await.unwrap();
         kinetic.seed(Seed { vendors: 20, ap_invoices: invoices, ..Seed::default() });
-        let tableau = TableauSim::builder().start().await.unwrap();
+        let tableau = tableau(TableauSim::builder()).start().await.unwrap();
         let world = Self { kinetic, tableau, directory: tempfile::tempdir().unwrap() };
         world.configure(|text| text);
         world
@@ -160,6 +167,11 @@ datasource = "AP invoices"
 
     /// What lies in Tableau is what is in Kinetic, row for row and cell for cell, and the state says so too.
     pub(crate) async fn is_equal(&self) {
+        self.is_equal_with(|_| ()).await;
+    }
+
+    /// The same, with commands that need more than their names.
+    pub(crate) async fn is_equal_with(&self, more: impl Fn(&mut Command)) {
         let copy = self.directory.path().join("copy.hyper");
         std::fs::copy(self.tableau.extract_path("AP invoices").expect("it has landed"), &copy).unwrap();
         let truth = self.kinetic.rows("APInvoices");
@@ -167,10 +179,14 @@ datasource = "AP invoices"
             compare::compare(&engine().await, &copy, &["Company", "VendorNum", "InvoiceNum"], &truth).await.unwrap();
         assert!(found.matches(), "{found:?}");
         assert!(found.cells > 0);
-        let status = json(&self.run(&["status", "--json"]).await);
+        let mut status = self.command(&["status", "--json"]).await;
+        more(&mut status);
+        let status = json(&status.output().await.unwrap());
         assert_eq!(status["datasets"][0]["landed_rows"], truth.len());
         assert_eq!(status["datasets"][0]["pending_delivery"], Value::Null);
-        assert!(self.run(&["audit", "--verify"]).await.status.success());
+        let mut verify = self.command(&["audit", "--verify"]).await;
+        more(&mut verify);
+        assert!(verify.output().await.unwrap().status.success());
     }
 }
 

@@ -6,6 +6,8 @@ mod canary;
 mod cli;
 #[cfg(test)]
 mod cli_run;
+#[cfg(all(test, unix))]
+mod cli_workers;
 #[cfg(test)]
 mod client;
 #[cfg(test)]

@@ -6,15 +6,15 @@ use kinetic_tableau_sync::{Action, AuditFilter, AuditRecord};
 
 use crate::args;
 use crate::config::Config;
-use crate::connect::Store;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::output::{self, grouped, say};
+use crate::store::Store;
 
 pub(super) async fn run(config: &Config, options: &args::Audit) -> Outcome<Exit> {
     if let Some(age) = &options.prune {
         return prune(config, age, options.json).await;
     }
-    let Some(store) = Store::open_for_reading(&config.store)? else {
+    let Some(store) = Store::open_for_reading(config).await? else {
         return Err(Failure::new("nothing has been synced yet, so there is no audit trail")
             .next("run `kinetic-tableau sync` first; paths in the configuration start at its own directory"));
     };
@@ -97,11 +97,11 @@ async fn prune(config: &Config, age: &str, json: bool) -> Outcome<Exit> {
         .map_err(|error| Failure::new(format!("--prune: {error}")).next("for instance --prune 400d").into_usage())?;
     let before = chrono::Duration::from_std(age).ok().and_then(|age| Utc::now().checked_sub_signed(age));
     let before = before.ok_or_else(|| Failure::new("--prune: nothing is that old").into_usage())?;
-    if Store::open_for_reading(&config.store)?.is_none() {
+    if Store::open_for_reading(config).await?.is_none() {
         return Err(Failure::new("nothing has been synced yet, so there is no audit trail")
             .next("run `kinetic-tableau sync` first; paths in the configuration start at its own directory"));
     }
-    let store = Store::open(&config.store)?;
+    let store = Store::open(config).await?;
     let worker = "audit --prune";
     let lease = store.state().lease(&worker.into(), worker, std::time::Duration::from_mins(1)).await?;
     let removed = prune_but_what_waits(&store, before).await;

@@ -6,10 +6,11 @@ use kinetic_tableau_sync::hyper::EngineLocation;
 use kinetic_tableau_sync::{Destination as _, KineticSource, Resolution, TargetState, Track};
 use serde::Serialize;
 
-use crate::config::{Config, SecretRef, StoreLocation};
-use crate::connect::{self, Store};
+use crate::config::{Config, SecretRef, SignIn, StoreLocation};
+use crate::connect;
 use crate::failure::{Exit, Failure, Outcome, one_line};
 use crate::output::{self, say};
+use crate::store::Store;
 
 #[derive(Debug, Serialize)]
 struct Report {
@@ -61,7 +62,7 @@ pub(super) async fn run(config: &Config, json: bool) -> Outcome<Exit> {
         findings.note(format!("secret {}", reference.place()), secret(config, reference).await);
     }
     let engine = findings.note("engine", engine());
-    findings.note("state", state(config));
+    findings.note("state", state(config).await);
     if let Some(kinetic) = findings.note("kinetic", kinetic(config).await) {
         let source = KineticSource::new(kinetic);
         for dataset in &config.datasets {
@@ -120,10 +121,14 @@ async fn secret(config: &Config, reference: &SecretRef) -> Outcome<((), String)>
 }
 
 /// Opens the store if it is there; making it is for the first sync.
-fn state(config: &Config) -> Outcome<((), String)> {
+async fn state(config: &Config) -> Outcome<((), String)> {
     let message = match &config.store {
         StoreLocation::Memory => "in memory: each start begins with a full load".to_owned(),
-        StoreLocation::Sqlite(path) => match Store::open_for_reading(&config.store)? {
+        StoreLocation::Postgres(_) => match Store::open_for_reading(config).await? {
+            Some(_) => "the database can be reached, and has our tables".to_owned(),
+            None => "the database can be reached; our tables are made by the first sync".to_owned(),
+        },
+        StoreLocation::Sqlite(path) => match Store::open_for_reading(config).await? {
             Some(_) => format!("{} can be opened", path.display()),
             None if path.parent().is_none_or(|parent| parent.as_os_str().is_empty() || parent.is_dir()) => {
                 format!("{} is made by the first sync", path.display())
@@ -198,18 +203,29 @@ fn spelled(track: &Track) -> String {
     }
 }
 
+/// Signs in, with each token where there are several. Answers the client of the first one.
 async fn tableau(config: &Config) -> Outcome<(tableau_rest::Client, String)> {
-    let client = connect::tableau(config).await?;
+    let client = connect::tableau(config, 0).await?;
     let began = Instant::now();
     let server = client.server_info().await.map_err(|error| connect::at_tableau(&client, error))?;
     client.sign_in().await.map_err(|error| connect::at_tableau(&client, error))?;
+    let took = began.elapsed().as_millis();
+    let mut tokens = String::new();
+    if let SignIn::Pat { tokens: all } = &config.tableau.sign_in
+        && all.len() > 1
+    {
+        for (nth, token) in all.iter().enumerate().skip(1) {
+            let other = connect::tableau(config, nth).await?;
+            let signed_in = other.sign_in().await.map_err(|error| connect::at_tableau(&other, error));
+            signed_in.map_err(|failure| failure.within(&format!("token '{}'", token.name)))?;
+            connect::sign_out(&other).await;
+        }
+        tokens = format!(", with each of {} tokens", all.len());
+    }
     let site = if config.tableau.site.is_empty() { "the default site" } else { &config.tableau.site };
     let message = format!(
-        "{} is Tableau {} with REST API {}, signed in to {site} ({} ms)",
-        config.tableau.url,
-        server.product_version,
-        server.rest_api_version,
-        began.elapsed().as_millis()
+        "{} is Tableau {} with REST API {}, signed in to {site}{tokens} ({took} ms)",
+        config.tableau.url, server.product_version, server.rest_api_version,
     );
     Ok((client, message))
 }

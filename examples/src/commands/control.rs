@@ -8,12 +8,13 @@ use kinetic_tableau_sync::worker::{Controls, Pause, Request, RequestedRun};
 
 use crate::args::{PauseOptions, Trigger};
 use crate::config::Config;
-use crate::connect::{self, Store};
+use crate::connect;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::output::say;
+use crate::store::Store;
 
-fn controls(config: &Config) -> Outcome<Controls> {
-    Ok(Controls::new(Store::open_for_notes(&config.store)?.notes()))
+async fn controls(config: &Config) -> Outcome<Controls> {
+    Ok(Controls::new(Store::open_for_notes(config).await?.notes()))
 }
 
 pub(super) async fn pause(config: &Config, options: &PauseOptions) -> Outcome<Exit> {
@@ -30,7 +31,7 @@ pub(super) async fn pause(config: &Config, options: &PauseOptions) -> Outcome<Ex
         }
     };
     let pause = Pause { since: now, until, by: connect::person(), reason: options.reason.clone() };
-    let controls = controls(config)?;
+    let controls = controls(config).await?;
     for dataset in config.named(&options.datasets)? {
         controls.pause(&dataset.spec.id, pause.clone()).await?;
         match until {
@@ -42,7 +43,7 @@ pub(super) async fn pause(config: &Config, options: &PauseOptions) -> Outcome<Ex
 }
 
 pub(super) async fn resume(config: &Config, names: &[String]) -> Outcome<Exit> {
-    let controls = controls(config)?;
+    let controls = controls(config).await?;
     for dataset in config.named(names)? {
         match controls.resume(&dataset.spec.id).await? {
             Some(pause) => say(format_args!("{}: resumed; {} had paused it", dataset.name(), pause.by)),
@@ -60,7 +61,7 @@ pub(super) async fn trigger(config: &Config, options: &Trigger) -> Outcome<Exit>
         _ => RequestedRun::Changes,
     };
     let request = Request { run, at: Utc::now(), by: connect::person(), waits: false };
-    let store = Store::open_for_notes(&config.store)?;
+    let store = Store::open_for_notes(config).await?;
     let controls = Controls::new(store.notes());
     for dataset in config.named(&options.datasets)? {
         controls.request(&dataset.spec.id, request.clone()).await?;

@@ -4,9 +4,9 @@ use kinetic_tableau_sync::Reject;
 use serde::Serialize;
 
 use crate::config::Config;
-use crate::connect::Store;
 use crate::failure::{Exit, Outcome};
 use crate::output::{self, grouped, say};
+use crate::store::Store;
 
 /// Rows that are read at once.
 const PAGE: usize = 500;
@@ -27,7 +27,7 @@ struct Line<'a> {
 pub(super) async fn run(config: &Config, names: &[String], json: bool) -> Outcome<Exit> {
     let datasets = config.named(names)?;
     let mut found = 0_u64;
-    if let Some(store) = Store::open_for_reading(&config.store)? {
+    if let Some(store) = Store::open_for_reading(config).await? {
         for dataset in datasets {
             let mut after: Option<String> = None;
             loop {

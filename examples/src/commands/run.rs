@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::connect::{self, Session};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::output::{self, Reporter, say};
+use crate::tokens::Taken;
 
 /// However often connecting has failed, it is tried again after this.
 const LONGEST_WAIT: Duration = Duration::from_mins(30);
@@ -48,10 +49,40 @@ pub(super) async fn run(config: &Config, verbose: bool) -> Outcome<Exit> {
 
 /// Connects, however long that takes, and then works until it is stopped.
 async fn connected(config: &Config, stop: &Stop, abandon: &Stop, verbose: bool) -> Outcome<Exit> {
+    for dataset in config.datasets.iter().filter(|dataset| !dataset.timing.is_manual()) {
+        log(&format!("{} is due {}", dataset.name(), dataset.timing));
+    }
+    loop {
+        let Some(session) = open(config, stop, abandon, verbose).await? else { return Ok(Exit::Interrupted) };
+        // Ends with this session, or with the process.
+        let session_stop = Stop::new();
+        let worker = worker(config, &session, abandon, verbose).await?;
+        let mut work = std::pin::pin!(worker.run(&session_stop));
+        let lost = tokio::select! {
+            () = &mut work => false,
+            () = stop.stopped() => false,
+            () = session.token_lost() => true,
+        };
+        session_stop.now();
+        work.await;
+        session.close().await;
+        if !lost {
+            return Ok(Exit::Interrupted);
+        }
+        log("another worker has taken our personal access token, since this process stood still for too long");
+    }
+}
+
+/// Connects, however often that has to be tried. None when it was stopped meanwhile.
+async fn open(config: &Config, stop: &Stop, abandon: &Stop, verbose: bool) -> Outcome<Option<Session>> {
     let mut failures = 0;
-    let session = loop {
-        match Session::open(config, Arc::new(Reporter::new(false)), abandon).await {
-            Ok(session) => break session,
+    loop {
+        match Session::open(config, Arc::new(Reporter::new(false)), abandon, Taken::Wait, stop).await {
+            Ok(session) if stop.is_stopped() => {
+                session.close().await;
+                return Ok(None);
+            }
+            Ok(session) => return Ok(Some(session)),
             // A configuration does not mend itself, and neither does a password.
             Err(failure) if !failure.may_pass() => return Err(failure),
             Err(failure) => {
@@ -61,18 +92,11 @@ async fn connected(config: &Config, stop: &Stop, abandon: &Stop, verbose: bool) 
                 log(&format!("not connected; the next try is in {} s", wait.as_secs()));
                 tokio::select! {
                     () = tokio::time::sleep(wait) => {}
-                    () = stop.stopped() => return Ok(Exit::Interrupted),
+                    () = stop.stopped() => return Ok(None),
                 }
             }
         }
-    };
-    for dataset in config.datasets.iter().filter(|dataset| !dataset.timing.is_manual()) {
-        log(&format!("{} is due {}", dataset.name(), dataset.timing));
     }
-    let worker = worker(config, &session, abandon, verbose).await?;
-    worker.run(stop).await;
-    session.close().await;
-    Ok(Exit::Interrupted)
 }
 
 async fn worker(config: &Config, session: &Session, abandon: &Stop, verbose: bool) -> Outcome<Worker> {

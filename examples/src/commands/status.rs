@@ -8,9 +8,9 @@ use kinetic_tableau_sync::{Checkpoint, LoadKind, Reconciled, RefreshTarget, RunS
 use serde::Serialize;
 
 use crate::config::Config;
-use crate::connect::Store;
 use crate::failure::{Exit, Outcome, one_line};
 use crate::output::{self, Table, grouped, say};
+use crate::store::Store;
 
 #[derive(Debug, Serialize)]
 struct Report {
@@ -55,7 +55,7 @@ struct Pending {
 pub(super) async fn run(config: &Config, json: bool) -> Outcome<Exit> {
     let mut known: Vec<(String, (Checkpoint, u64))> = Vec::new();
     let (mut controls, mut alive) = (HashMap::new(), Vec::new());
-    if let Some(store) = Store::open_for_reading(&config.store)? {
+    if let Some(store) = Store::open_for_reading(config).await? {
         controls = Controls::new(store.notes()).all().await?;
         alive = workers(&*store.notes(), Utc::now()).await?;
         for (id, found) in store.state().list().await? {

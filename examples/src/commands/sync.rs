@@ -9,6 +9,7 @@ use crate::config::{Config, Dataset};
 use crate::connect::Session;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::output::{self, Reporter};
+use crate::tokens::Taken;
 
 /// What became of one dataset.
 #[derive(Debug, Serialize)]
@@ -86,7 +87,7 @@ pub(super) async fn all(
     stop: &Stop,
     mut ended: impl FnMut(&Result<Cycle, (String, Failure)>),
 ) -> Outcome<Vec<Cycle>> {
-    let session = Session::open(config, reporter, stop).await?;
+    let session = Session::open(config, reporter, stop, Taken::Share, stop).await?;
     let mut cycles = Vec::with_capacity(datasets.len());
     for dataset in datasets {
         let result = one(&session, dataset, doing, &mut ended).await;

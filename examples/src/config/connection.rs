@@ -129,14 +129,23 @@ pub(crate) struct Tableau {
 /// `[tableau.auth]`
 #[derive(Debug)]
 pub(crate) enum SignIn {
-    /// A personal access token.
-    Pat { name: String, secret: SecretRef },
+    /// A personal access token, or several: each is good for one session at a time.
+    Pat { tokens: Vec<Token> },
     /// A JSON web token that somebody else has made.
     Jwt { token: SecretRef },
     /// User and password.
     Password { user: String, password: SecretRef },
     /// A connected app with direct trust, as a user.
     ConnectedApp { client_id: String, secret_id: String, secret: SecretRef, user: String },
+}
+
+/// A personal access token.
+#[derive(Debug)]
+pub(crate) struct Token {
+    /// Its name, as Tableau shows it.
+    pub(crate) name: String,
+    /// The token itself.
+    pub(crate) secret: SecretRef,
 }
 
 impl Tableau {
@@ -161,26 +170,24 @@ impl Tableau {
 impl Tableau {
     /// The secrets in it, by reference.
     pub(crate) fn secrets(&self) -> Vec<&SecretRef> {
-        vec![match &self.sign_in {
-            SignIn::Pat { secret, .. } | SignIn::ConnectedApp { secret, .. } => secret,
-            SignIn::Password { password, .. } => password,
-            SignIn::Jwt { token } => token,
-        }]
+        match &self.sign_in {
+            SignIn::Pat { tokens } => tokens.iter().map(|token| &token.secret).collect(),
+            SignIn::ConnectedApp { secret, .. } => vec![secret],
+            SignIn::Password { password, .. } => vec![password],
+            SignIn::Jwt { token } => vec![token],
+        }
     }
 }
 
 impl SignIn {
     fn read(tableau: &Section<'_>) -> Outcome<Self> {
-        const ALL: &[&str] = &["kind", "name", "secret", "token", "user", "password", "client_id", "secret_id"];
+        const ALL: &[&str] =
+            &["kind", "name", "secret", "tokens", "token", "user", "password", "client_id", "secret_id"];
         let Some(any) = tableau.section("auth", ALL)? else {
             return Err(tableau.missing("auth", "a section [tableau.auth] with kind = \"pat\", name and secret"));
         };
         match any.text("kind", "kind = \"pat\"")? {
-            "pat" => {
-                let section = only(tableau, any, &["kind", "name", "secret"])?;
-                let name = section.text("name", "name = \"NAME OF THE TOKEN\"")?.to_owned();
-                Ok(Self::Pat { name, secret: section.secret("secret")? })
-            }
+            "pat" => Ok(Self::Pat { tokens: tokens(&only(tableau, any, &["kind", "name", "secret", "tokens"])?)? }),
             "jwt" => Ok(Self::Jwt { token: only(tableau, any, &["kind", "token"])?.secret("token")? }),
             "password" => {
                 let section = only(tableau, any, &["kind", "user", "password"])?;
@@ -203,6 +210,34 @@ impl SignIn {
                 .next("use \"pat\", \"connected-app\", \"jwt\" or \"password\"")),
         }
     }
+}
+
+/// One token, or a list of them for as many workers.
+fn tokens(section: &Section<'_>) -> Outcome<Vec<Token>> {
+    const NAME: &str = "name = \"NAME OF THE TOKEN\"";
+    if section.value("tokens").is_none() {
+        let name = section.text("name", NAME)?.to_owned();
+        return Ok(vec![Token { name, secret: section.secret("secret")? }]);
+    }
+    for key in ["name", "secret"] {
+        if section.value(key).is_some() {
+            return Err(section.bad(key, "there is a list of `tokens` already").next("move this token into the list"));
+        }
+    }
+    let mut tokens: Vec<Token> = Vec::new();
+    for token in section.sections("tokens", "token", &["name", "secret"])? {
+        let name = token.text("name", NAME)?;
+        if tokens.iter().any(|other| other.name == name) {
+            return Err(token
+                .bad("name", &format!("the token '{name}' is in the list twice"))
+                .next("each token is good for one session; make another one in Tableau"));
+        }
+        tokens.push(Token { name: name.to_owned(), secret: token.secret("secret")? });
+    }
+    if tokens.is_empty() {
+        return Err(section.bad("tokens", "this list is empty").next("add { name = \"…\", secret = { env = \"…\" } }"));
+    }
+    Ok(tokens)
 }
 
 /// The same `auth` section, but with only the keys of its kind: a key of another kind is most likely a mistake.

@@ -9,26 +9,25 @@ mod mapping;
 mod nearest;
 mod secret;
 mod secrets;
+mod state;
 #[cfg(test)]
 pub(crate) mod tests;
 mod worker;
 
 use std::path::{Path, PathBuf};
 
-pub(crate) use self::connection::{Identity, Kinetic, SignIn, Tableau};
+pub(crate) use self::connection::{Identity, Kinetic, SignIn, Tableau, Token};
 pub(crate) use self::dataset::Dataset;
-use self::document::{Document, Section};
+use self::document::Document;
 pub(crate) use self::nearest::nearest;
 pub(crate) use self::secret::SecretRef;
 pub(crate) use self::secrets::{KeyRef, SecretStore};
+pub(crate) use self::state::{PostgresAddress, PostgresLocation, StoreLocation};
 use self::worker::WorkerOptions;
 use crate::failure::{Failure, Outcome};
 use crate::secrets::Secrets;
 
 const SECTIONS: &[&str] = &["kinetic", "tableau", "secrets", "state", "engine", "worker", "dataset"];
-
-/// Where state, audit and fingerprints are kept unless the file says otherwise.
-const DEFAULT_STORE: &str = "sqlite:kinetic-tableau.db";
 
 /// Where loads are staged unless the file says otherwise. Not a temporary directory: a load that was sealed before a crash is
 /// published by the next run.
@@ -53,15 +52,6 @@ pub(crate) struct Config {
     pub(crate) datasets: Vec<Dataset>,
 }
 
-/// Where state, audit and fingerprints are kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum StoreLocation {
-    /// In one SQLite file.
-    Sqlite(PathBuf),
-    /// In this process only.
-    Memory,
-}
-
 impl Config {
     /// Reads a file.
     pub(crate) fn load(path: &Path) -> Outcome<Self> {
@@ -80,14 +70,15 @@ impl Config {
         let kinetic = Kinetic::read(&root)?;
         let tableau = Tableau::read(&root)?;
         let secrets = SecretStore::read(&root)?;
+        let store = StoreLocation::read(&root)?;
         let named = |secret: &&SecretRef| secret.name().is_some();
-        if let (None, Some(secret)) = (&secrets, kinetic.secrets().into_iter().chain(tableau.secrets()).find(named)) {
+        let mut all = kinetic.secrets().into_iter().chain(tableau.secrets()).chain(store.secrets());
+        if let (None, Some(secret)) = (&secrets, all.find(named)) {
             let why = format!("{} names a secret, but there is no section [secrets]", secret.place());
             return Err(root
                 .refuse(&why)
                 .next("add [secrets] with store = \"sealed:FILE\" and key = { file = \"PATH\" }"));
         }
-        let store = store(&root)?;
         let spool = match root.section("engine", &["spool"])? {
             Some(engine) => engine.optional_text("spool")?.unwrap_or(DEFAULT_SPOOL),
             None => DEFAULT_SPOOL,
@@ -107,7 +98,7 @@ impl Config {
 
     /// Every secret that is referred to.
     pub(crate) fn secret_refs(&self) -> Vec<&SecretRef> {
-        self.kinetic.secrets().into_iter().chain(self.tableau.secrets()).collect()
+        self.kinetic.secrets().into_iter().chain(self.tableau.secrets()).chain(self.store.secrets()).collect()
     }
 
     /// The datasets that were named, in the order of the file; all of them when none was.
@@ -122,26 +113,4 @@ impl Config {
         let wanted = |dataset: &&Dataset| names.is_empty() || names.iter().any(|name| name == dataset.name());
         Ok(self.datasets.iter().filter(wanted).collect())
     }
-}
-
-fn store(root: &Section<'_>) -> Outcome<StoreLocation> {
-    let section = root.section("state", &["store"])?;
-    let text = match &section {
-        Some(section) => section.optional_text("store")?.unwrap_or(DEFAULT_STORE),
-        None => DEFAULT_STORE,
-    };
-    if text == "memory" {
-        return Ok(StoreLocation::Memory);
-    }
-    if let Some(path) = text.strip_prefix("sqlite:").filter(|path| !path.is_empty()) {
-        return Ok(StoreLocation::Sqlite(root.document().resolve(path)));
-    }
-    let place = section.as_ref().unwrap_or(root);
-    // The address is not repeated: it may hold a password.
-    if text.starts_with("postgres:") || text.starts_with("postgresql:") {
-        return Err(place
-            .bad("store", "'postgres://…' is not built in this release")
-            .next("use \"sqlite:FILE\", which one process at a time can work with"));
-    }
-    Err(place.bad("store", "this is no store").next("use \"sqlite:FILE\" or \"memory\""))
 }

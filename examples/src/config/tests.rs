@@ -225,7 +225,8 @@ async fn a_secret_file_loses_only_its_last_line_break() {
     let config = Config::of_text(&directory.path().join("sync.toml"), &text).unwrap();
     let key = config.kinetic.api_key.resolve(&config.secrets).await.unwrap();
     assert_eq!(key.expose_secret(), " with spaces ");
-    let SignIn::Pat { secret, .. } = &config.tableau.sign_in else { panic!("pat") };
+    let SignIn::Pat { tokens } = &config.tableau.sign_in else { panic!("pat") };
+    let secret = &tokens[0].secret;
     assert!(secret.resolve(&config.secrets).await.unwrap_err().message().contains("is empty"));
 }
 
@@ -295,9 +296,58 @@ async fn a_short_secret_and_a_file_that_others_may_read_are_weak() {
 }
 
 #[test]
+fn a_pool_of_tokens_is_a_list_in_which_each_is_there_once() {
+    let one = "name = \"sync\"\nsecret = { env = \"KT_TEST_PAT\" }";
+    let pool = |list: &str| whole(DATASET).replace(one, list);
+    assert_ne!(pool(""), whole(DATASET), "the sample still has its token");
+    let a = "{ name = \"a\", secret = { env = \"KT_A\" } }";
+    let config = load(&pool(&format!("tokens = [{a}, {{ name = \"b\", secret = {{ file = \"b\" }} }}]"))).unwrap();
+    let SignIn::Pat { tokens } = &config.tableau.sign_in else { panic!("pat") };
+    assert_eq!(tokens.iter().map(|token| token.name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+    assert_eq!(config.tableau.secrets().len(), 2);
+    let refused = |list: &str, words: &[&str]| after(one, list, words);
+    refused(&format!("tokens = [{a}, {a}]"), &["the token 'a' is in the list twice", "good for one session"]);
+    refused("tokens = []", &["tokens: this list is empty"]);
+    refused(&format!("tokens = [{a}]\nname = \"x\""), &["name: there is a list of `tokens` already"]);
+    refused(&format!("tokens = [{{ name = \"a\", secret = \"{CANARY}\" }}]"), &["never written into this file"]);
+}
+
+#[test]
+fn a_store_in_postgres_is_an_address_and_a_password_by_reference_or_one_secret() {
+    let state = |state: &str| whole(DATASET).replace("[tableau]", &format!("[state]\n{state}\n[tableau]"));
+    let store = |text: &str| match load(&state(text)).unwrap().store {
+        StoreLocation::Postgres(location) => *location,
+        other => panic!("{other:?}"),
+    };
+    let plain = store("store = \"postgres://kt@db.example/kt\"");
+    assert!(matches!(&plain.address, PostgresAddress::Url { url, password: None } if url.path() == "/kt"));
+    assert_eq!((plain.schema, plain.connections, plain.ca_file), (None, None, None));
+    let whole = store(
+        "store = \"postgresql://kt@db.example/kt\"\npassword = { env = \"KT_DB\" }\nschema = \"sync\"\nconnections = 4\nca_file = \"ca.pem\"",
+    );
+    assert!(matches!(&whole.address, PostgresAddress::Url { password: Some(_), .. }));
+    assert_eq!((whole.schema.as_deref(), whole.connections), (Some("sync"), Some(4)));
+    assert_eq!(whole.ca_file.as_deref(), Some(Path::new("/etc/kt/ca.pem")));
+    assert!(matches!(store("store = { env = \"DATABASE_URL\" }").address, PostgresAddress::Secret(_)));
+    let config = load(&state("store = { env = \"DATABASE_URL\" }")).unwrap();
+    assert!(config.secret_refs().iter().any(|secret| secret.place() == "[state] store"));
+
+    let refused = |text: &str, words: &[&str]| after("[tableau]", &format!("[state]\n{text}\n[tableau]"), words);
+    refused(
+        &format!("store = \"postgres://user:{CANARY}@host/db\""),
+        &["[state] store: there is a password in this address", "password = { env"],
+    );
+    refused(&format!("store = \"postgres://host/db?password={CANARY}\""), &["there is a password in this address"]);
+    refused("store = \"postgres:db\"", &["[state] store", "postgres://USER@HOST:PORT/DATABASE"]);
+    refused("store = \"postgres://host\"", &["[state] store", "postgres://USER@HOST:PORT/DATABASE"]);
+    refused(&format!("store = \"postgres://host/db\"\npassword = \"{CANARY}\""), &["never written into this file"]);
+    refused("store = \"postgres://host/db\"\nconnections = 0", &["connections", "from 1 to 100"]);
+    refused("store = \"memory\"\nschema = \"x\"", &["[state] schema", "Postgres only"]);
+    refused("store = { env = \"A\" }\npassword = { env = \"B\" }", &["[state] password", "leave `password` out"]);
+}
+
+#[test]
 fn what_is_not_built_yet_is_refused_by_name() {
-    let postgres = format!("[state]\nstore = \"postgres://user:{CANARY}@host/db\"\n[tableau]");
-    after("[tableau]", &postgres, &["[state] store", "'postgres://…' is not built in this release", "sqlite:FILE"]);
     after(
         "datasource = \"Vendors\"",
         "datasource = \"Vendors\"\ndeliver = \"postgres\"",

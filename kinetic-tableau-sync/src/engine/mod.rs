@@ -89,6 +89,7 @@ struct Parts {
     clock: Arc<dyn Clock>,
     progress: Arc<dyn Progress>,
     owner: String,
+    lease: Duration,
     delta_rows: u64,
     stop: Stop,
     redactor: Redactor,
@@ -120,6 +121,7 @@ impl Syncer {
                 clock: Arc::new(SystemClock),
                 progress: Arc::new(NoProgress),
                 owner: format!("process {}", std::process::id()),
+                lease: LEASE,
                 delta_rows: 500_000,
                 stop: Stop::new(),
                 redactor: Redactor::new(),
@@ -190,7 +192,7 @@ impl Syncer {
         let lease = self
             .parts
             .state
-            .lease(&dataset.id, &self.parts.owner, LEASE)
+            .lease(&dataset.id, &self.parts.owner, self.parts.lease)
             .await
             .map_err(|error| SyncError::new(&dataset.id, None, Stage::Lease, error))?;
         let result = tokio::select! {
@@ -211,8 +213,8 @@ impl Syncer {
     async fn keep(&self, lease: &Lease) -> crate::StateError {
         let mut lease = lease.clone();
         loop {
-            self.parts.clock.sleep(LEASE / 3).await;
-            match self.parts.state.renew(&lease, LEASE).await {
+            self.parts.clock.sleep(self.parts.lease / 3).await;
+            match self.parts.state.renew(&lease, self.parts.lease).await {
                 Ok(renewed) => lease = renewed,
                 Err(error) => return error,
             }
@@ -267,6 +269,13 @@ impl SyncerBuilder {
     /// Name of this worker, as others see it in a lease; the process id by default.
     pub fn owner(mut self, owner: impl Into<String>) -> Self {
         self.parts.owner = owner.into();
+        self
+    }
+
+    /// How long a lease lasts unless it is renewed, which is done after a third of that; a minute by default. Others wait so long for a
+    /// worker that has died.
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.parts.lease = lease.max(Duration::from_millis(1));
         self
     }
 

@@ -238,6 +238,7 @@ impl SyncError {
                 StateErrorKind::Storage => {
                     "check that the state file's directory, or the database, is writable and has space"
                 }
+                StateErrorKind::Absent => "run a sync first: it makes what is missing",
                 StateErrorKind::Corrupt => "restore the state from a copy, or remove it to begin with a full load",
             }),
             Cause::Audit(_) => Some("check that the audit store is writable and has space"),

@@ -282,6 +282,8 @@ pub enum StateErrorKind {
     Stale,
     /// Somebody else holds the lease.
     Leased,
+    /// There is nothing of ours yet, and the store was opened to read only.
+    Absent,
     /// The store could not be reached, or not now. Running again may help.
     Unavailable,
     /// The store could not be read or written.

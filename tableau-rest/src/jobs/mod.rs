@@ -7,6 +7,7 @@ mod tests;
 mod wait;
 
 use futures_core::stream::BoxStream;
+use futures_util::{StreamExt as _, stream};
 use http::Method;
 use serde_json::Value;
 
@@ -132,6 +133,15 @@ impl JobHandle {
     /// When the server cannot be asked any more. That it has forgotten the job, or does not let this user ask, is no
     /// error but [`JobOutcome::Unknown`].
     pub async fn wait(&self, policy: WaitPolicy) -> Result<JobOutcome> {
-        wait::wait(self, policy).await
+        wait::wait(self, policy, stream::pending().boxed()).await
+    }
+
+    /// As [`wait`](JobHandle::wait), and asks at once whenever `nudges` yields: for those who hear of ends elsewhere, as by a webhook. What
+    /// they hear is only a reason to ask; when nothing is heard, or the stream ends, the policy's pauses go on as they would.
+    ///
+    /// # Errors
+    /// As [`wait`](JobHandle::wait).
+    pub async fn wait_nudged(&self, policy: WaitPolicy, nudges: BoxStream<'_, ()>) -> Result<JobOutcome> {
+        wait::wait(self, policy, nudges).await
     }
 }

@@ -1,8 +1,10 @@
 //! Waiting for a job with growing pauses: short jobs are noticed at once, long ones cost few of the site's daily calls.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use futures_core::stream::BoxStream;
+use futures_util::future::{self, Either};
 use futures_util::{StreamExt as _, stream};
 use tokio::time::Instant;
 
@@ -161,14 +163,20 @@ impl JobOutcome {
     }
 }
 
-pub(super) async fn wait(job: &JobHandle, policy: WaitPolicy) -> Result<JobOutcome> {
+pub(super) async fn wait(job: &JobHandle, policy: WaitPolicy, nudges: BoxStream<'_, ()>) -> Result<JobOutcome> {
+    // One that ends nudges no more.
+    let mut nudges = nudges.chain(stream::pending());
     let begun = Instant::now();
     let mut pause = policy.first_poll;
     let mut last: Option<JobStatus> = None;
     let mut misses = 0;
     loop {
         let left = policy.limit.saturating_sub(begun.elapsed());
-        tokio::time::sleep(pause.min(left)).await;
+        let sleep = pin!(tokio::time::sleep(pause.min(left)));
+        if let Either::Right(_) = future::select(sleep, nudges.next()).await {
+            // The message may be here before the job says so itself: then it is asked again soon.
+            pause = policy.first_poll;
+        }
         let over = begun.elapsed() >= policy.limit;
         match job.status().await {
             Ok(status) => {

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures_util::{StreamExt as _, stream};
 use serde_json::{Value, json};
 use tableau_rest::{ErrorKind, FinishCode, JobOutcome, JobStatus, UnknownReason, WaitPolicy};
 use tokio::time::Instant;
@@ -119,6 +120,22 @@ async fn questions_come_at_growing_distances_up_to_the_longest() {
         (before, expected) = (at, (expected * 1.5).min(30.0));
     }
     assert!(expected >= 30.0, "the longest pause was reached");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_hears_of_the_end_elsewhere_asks_at_once() {
+    let slow = WaitPolicy::new(Duration::from_hours(2)).first_poll(Duration::from_hours(1));
+    // The third nudge is true, the first two come too early, and later nobody nudges any more.
+    for (ends, nudges, expected) in [(2, 3_u64, 30), (1, 1, 3_610), (0, 0, 3_600)] {
+        let ended = || job(&json!({"completedAt": AT, "finishCode": 0}));
+        let (client, _) = fake::client(move |number, _| if number < ends { job(&json!({})) } else { ended() });
+        client.sign_in().await.unwrap();
+        let nudges = stream::iter(0..nudges).then(|_| tokio::time::sleep(Duration::from_secs(10)));
+        let begun = Instant::now();
+        let handle = client.jobs().handle("j-1".into());
+        assert!(handle.wait_nudged(slow, nudges.boxed()).await.unwrap().is_success());
+        assert_eq!(begun.elapsed().as_secs(), expected);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -75,6 +75,8 @@ impl Default for Switches {
 struct Secrets {
     token_name: String,
     token_secret: String,
+    /// Names and secrets of further tokens.
+    more_tokens: Vec<(String, String)>,
     user: String,
     password: String,
     app_secret: String,
@@ -140,6 +142,12 @@ impl TableauSimBuilder {
         self
     }
 
+    /// Another personal access token that is right; each has a session of its own.
+    pub fn another_token(mut self, name: impl Into<String>, secret: impl Into<String>) -> Self {
+        self.secrets.more_tokens.push((name.into(), secret.into()));
+        self
+    }
+
     /// The user that is right.
     pub fn user(mut self, user: impl Into<String>, password: impl Into<String>) -> Self {
         (self.secrets.user, self.secrets.password) = (user.into(), password.into());
@@ -195,6 +203,7 @@ impl TableauSim {
         let secrets = Secrets {
             token_name: "kinetic-sync".to_owned(),
             token_secret: "demo-tableau-pat-secret-8d2e".to_owned(),
+            more_tokens: Vec::new(),
             user: "demo".to_owned(),
             password: "demo-tableau-password-94bb".to_owned(),
             app_secret: session::APP_SECRET.to_owned(),

@@ -52,8 +52,9 @@ impl Shared {
         let field = |name: &str| wire::text(&request, &["credentials", name]);
         let secrets = &self.secrets;
         let token_name = field("personalAccessTokenName");
-        let by_token = token_name == Some(secrets.token_name.as_str())
-            && field("personalAccessTokenSecret") == Some(secrets.token_secret.as_str());
+        let token = (token_name, field("personalAccessTokenSecret"));
+        let by_token = token == (Some(secrets.token_name.as_str()), Some(secrets.token_secret.as_str()))
+            || secrets.more_tokens.iter().any(|(name, secret)| token == (Some(name.as_str()), Some(secret.as_str())));
         let by_password =
             field("name") == Some(secrets.user.as_str()) && field("password") == Some(secrets.password.as_str());
         let unified = wire::truth(&request, &["credentials", "isUat"]).unwrap_or(false);

@@ -59,6 +59,7 @@ async fn whoever_only_reads_makes_nothing_and_changes_nothing() {
     let database = database().await;
     let error = PostgresStore::connect_read_only(options(&database)).await.unwrap_err();
     assert!(error.to_string().contains("nothing of ours"), "{error}");
+    assert_eq!(error.kind(), StateErrorKind::Absent);
     let schemas = "SELECT count(*) FROM pg_namespace WHERE nspname = 'kinetic_tableau'";
     let sql = client(&database).await;
     assert_eq!(sql.query_one(schemas, &[]).await.unwrap().get::<_, i64>(0), 0);

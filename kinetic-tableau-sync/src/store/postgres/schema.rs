@@ -5,7 +5,7 @@ use tokio_postgres::types::Type;
 use super::error::{corrupt, storage};
 use super::options::Place;
 use super::{Access, Shared, Transaction, quoted};
-use crate::store::StateError;
+use crate::store::{StateError, StateErrorKind};
 
 /// The steps. They are never edited: what is wrong with one is put right by another one behind it.
 const STEPS: [&str; 2] = [include_str!("migrations/0001_state.sql"), include_str!("migrations/0002_audit.sql")];
@@ -29,10 +29,13 @@ pub(super) async fn check(shared: &Shared) -> Result<(), StateError> {
         Ok(Some(_)) => Err(corrupt(format!(
             "the schema {schema} is of an older form; run a sync with this version, which brings it up to date"
         ))),
-        Ok(None) => Err(storage(format!(
-            "there is nothing of ours in the schema {schema} of database {}; run a sync first, or correct the schema's name",
-            shared.pool.place.database()
-        ))),
+        Ok(None) => Err(StateError::new(
+            StateErrorKind::Absent,
+            format!(
+                "there is nothing of ours in the schema {schema} of database {}; run a sync first, or correct the schema's name",
+                shared.pool.place.database()
+            ),
+        )),
         Err(error) => Err(error),
     };
     transaction.end(checked).await
