@@ -298,7 +298,12 @@ async fn delta<G: Ground>(suite: &mut Suite<'_, G>) {
     told(load.insert(&batch(&suite.schema, &changed)).await, "inserting");
     let keys = Arc::new(suite.schema.key_only());
     told(load.delete(&batch(&keys, &[("E1", 3, None, None), ("E1", 77, None, None)])).await, "deleting");
-    let staged = told(load.seal().await, "sealing");
+    let sealed = load.seal().await;
+    if sealed.as_ref().is_err_and(|error| error.kind() == DestinationErrorKind::TooLarge) {
+        // Whoever takes no changes says so here, and is given a full load.
+        return;
+    }
+    let staged = told(sealed, "sealing");
     assert_eq!((staged.rows, staged.deletes), (2, 2));
     suite.publish(&plan, &staged).await;
     let mut truth = vec![("E1", 1, Some("newest"), Some(5)), ("E1", 4, Some("too"), Some(6))];

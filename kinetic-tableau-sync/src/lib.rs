@@ -28,6 +28,8 @@ mod source;
 pub mod store;
 pub mod worker;
 
+#[cfg(all(feature = "tableau", feature = "parquet"))]
+pub use self::adapter::ParquetDestination;
 #[cfg(feature = "tableau")]
 pub use self::adapter::TableauRefresher;
 #[cfg(feature = "kinetic")]

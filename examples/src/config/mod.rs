@@ -9,6 +9,7 @@ mod mapping;
 mod nearest;
 mod secret;
 mod secrets;
+mod staging;
 mod state;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -17,17 +18,18 @@ mod worker;
 use std::path::{Path, PathBuf};
 
 pub(crate) use self::connection::{Identity, Kinetic, SignIn, Tableau, Token};
-pub(crate) use self::dataset::Dataset;
+pub(crate) use self::dataset::{Dataset, Deliver};
 use self::document::Document;
 pub(crate) use self::nearest::nearest;
 pub(crate) use self::secret::SecretRef;
 pub(crate) use self::secrets::{KeyRef, SecretStore};
+pub(crate) use self::staging::Staging;
 pub(crate) use self::state::{PostgresAddress, PostgresLocation, StoreLocation};
 use self::worker::WorkerOptions;
 use crate::failure::{Failure, Outcome};
 use crate::secrets::Secrets;
 
-const SECTIONS: &[&str] = &["kinetic", "tableau", "secrets", "state", "engine", "worker", "dataset"];
+const SECTIONS: &[&str] = &["kinetic", "tableau", "secrets", "state", "staging", "engine", "worker", "dataset"];
 
 /// Where loads are staged unless the file says otherwise. Not a temporary directory: a load that was sealed before a crash is
 /// published by the next run.
@@ -44,6 +46,8 @@ pub(crate) struct Config {
     pub(crate) secrets: Secrets,
     /// `[state]`
     pub(crate) store: StoreLocation,
+    /// `[staging]`
+    pub(crate) staging: Option<Staging>,
     /// `[engine] spool`
     pub(crate) spool: PathBuf,
     /// `[worker]`
@@ -71,8 +75,10 @@ impl Config {
         let tableau = Tableau::read(&root)?;
         let secrets = SecretStore::read(&root)?;
         let store = StoreLocation::read(&root)?;
+        let staging = Staging::read(&root)?;
         let named = |secret: &&SecretRef| secret.name().is_some();
         let mut all = kinetic.secrets().into_iter().chain(tableau.secrets()).chain(store.secrets());
+        let mut all = all.by_ref().chain(staging.iter().filter_map(Staging::secret));
         if let (None, Some(secret)) = (&secrets, all.find(named)) {
             let why = format!("{} names a secret, but there is no section [secrets]", secret.place());
             return Err(root
@@ -85,8 +91,16 @@ impl Config {
         };
         let worker = WorkerOptions::read(&root)?;
         let datasets = dataset::read_all(&root)?;
+        if let (None, Some(dataset)) = (&staging, datasets.iter().find(|dataset| dataset.deliver == Deliver::Postgres))
+        {
+            let why =
+                format!("dataset '{}' is delivered to Postgres, but there is no section [staging]", dataset.name());
+            return Err(root
+                .refuse(&why)
+                .next("add [staging] with url = \"postgres://USER@HOST/DATABASE\" and password"));
+        }
         let secrets = Secrets::new(secrets);
-        Ok(Self { kinetic, tableau, secrets, store, spool: document.resolve(spool), worker, datasets })
+        Ok(Self { kinetic, tableau, secrets, store, staging, spool: document.resolve(spool), worker, datasets })
     }
 
     /// Reads only where secrets are kept: what else is in the file need not be right yet.
@@ -98,7 +112,23 @@ impl Config {
 
     /// Every secret that is referred to.
     pub(crate) fn secret_refs(&self) -> Vec<&SecretRef> {
-        self.kinetic.secrets().into_iter().chain(self.tableau.secrets()).chain(self.store.secrets()).collect()
+        self.kinetic
+            .secrets()
+            .into_iter()
+            .chain(self.tableau.secrets())
+            .chain(self.store.secrets())
+            .chain(self.staging.iter().filter_map(Staging::secret))
+            .collect()
+    }
+
+    /// Whether any dataset is delivered in a way.
+    pub(crate) fn delivers(&self, deliver: Deliver) -> bool {
+        self.datasets.iter().any(|dataset| dataset.deliver == deliver)
+    }
+
+    /// Whether Tableau has a part in it: something lands or is refreshed there.
+    pub(crate) fn needs_tableau(&self) -> bool {
+        self.datasets.iter().any(|dataset| dataset.deliver != Deliver::Postgres || !dataset.spec.refresh.is_empty())
     }
 
     /// The datasets that were named, in the order of the file; all of them when none was.

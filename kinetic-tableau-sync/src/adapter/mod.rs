@@ -3,9 +3,11 @@
 
 #[cfg(feature = "kinetic")]
 mod kinetic;
+#[cfg(all(feature = "tableau", feature = "parquet"))]
+mod parquet;
 #[cfg(feature = "tableau")]
 mod site;
-#[cfg(all(feature = "tableau", feature = "hyper"))]
+#[cfg(all(feature = "tableau", any(feature = "hyper", feature = "parquet")))]
 mod spool;
 #[cfg(feature = "postgres")]
 mod staging;
@@ -14,6 +16,8 @@ mod tableau;
 
 #[cfg(feature = "kinetic")]
 pub use self::kinetic::{Advice, KineticProcesses, KineticSource};
+#[cfg(all(feature = "tableau", feature = "parquet"))]
+pub use self::parquet::ParquetDestination;
 #[cfg(feature = "tableau")]
 pub use self::site::TableauRefresher;
 #[cfg(feature = "postgres")]

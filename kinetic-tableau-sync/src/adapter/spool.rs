@@ -88,7 +88,26 @@ pub(super) async fn remove(path: &Path) -> Result<(), DestinationError> {
     }
 }
 
-async fn blocking<T: Send + 'static>(
+/// Brings a finished file to the disk for good, and describes it.
+#[cfg(feature = "parquet")]
+pub(super) fn settle(path: &Path, rows: u64) -> Result<Staged, DestinationError> {
+    let failed = |error| io_failed("finish", path, error);
+    let mut file = std::fs::File::open(path).map_err(failed)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        file.set_permissions(std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
+    }
+    file.sync_all().map_err(failed)?;
+    #[cfg(unix)]
+    if let Some(directory) = path.parent() {
+        std::fs::File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed)?;
+    }
+    let (bytes, sha256) = digest::of_file(&mut file).map_err(failed)?;
+    Ok(Staged { path: path.to_owned(), rows, deletes: 0, bytes, sha256 })
+}
+
+pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, DestinationError> + Send + 'static,
 ) -> Result<T, DestinationError> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {

@@ -25,7 +25,7 @@ fn syncer(world: &World<SqliteStore>, database: &Database, deletes: Deletes) -> 
 }
 
 /// Compares every cell that has landed with the source.
-pub(super) async fn assert_landed(world: &World<SqliteStore>, database: &Database, spec: &DatasetSpec) {
+pub(super) async fn assert_landed<S>(world: &World<S>, database: &Database, spec: &DatasetSpec) {
     let client = database.connect().await.unwrap();
     let table = &spec.target.datasource;
     let names = texts(

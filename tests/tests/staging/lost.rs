@@ -2,14 +2,17 @@
 //! the next runs make everything right, and each load lands once.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use kinetic_tableau_sync::store::SqliteStore;
+use kinetic_tableau_sync::store::MemoryStore;
+use kinetic_tableau_sync::store::conformance::ManualClock;
 use kinetic_tableau_sync::{
-    AuditEvent, AuditFilter, AuditStore as _, DatasetSpec, Deletes, Disposition, KineticSource, LoadKind,
-    PostgresDestination, RunSummary, StagingOptions, SyncError, Syncer,
+    AuditEvent, AuditFilter, AuditStore as _, DatasetSpec, Deletes, Disposition, KineticSource, PostgresDestination,
+    RunSummary, StagingOptions, SyncError, Syncer,
 };
+use simulators::kinetic::KineticSim;
 use simulators::postgres::{Database, PostgresServer};
+use simulators::tableau::TableauSim;
 
 use super::engine::assert_landed;
 use super::proxy::{self, Cut};
@@ -17,19 +20,32 @@ use super::{database, text};
 use crate::e2e::support::{World, vendors};
 
 struct Wired {
-    world: World<SqliteStore>,
+    world: World<MemoryStore>,
+    clock: ManualClock,
     database: Database,
     port: u16,
     cut: Arc<Cut>,
     spec: DatasetSpec,
 }
 
+/// What becomes of the process when the wire is cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Then {
+    /// It dies.
+    Dies,
+    /// It goes on, and may connect again.
+    GoesOn,
+}
+
 impl Wired {
     async fn new() -> Self {
-        let (world, database, cut) = (World::new().await, database().await, Arc::new(Cut::default()));
+        let clock = ManualClock::at("2026-11-20T10:00:00Z".parse().unwrap());
+        let store = Arc::new(MemoryStore::with_clock(Arc::new(clock.clone())));
+        let world = World::on(store, KineticSim::builder(), TableauSim::builder()).await;
+        let (database, cut) = (database().await, Arc::new(Cut::default()));
         cut.never();
         let port = proxy::start(PostgresServer::shared().await.unwrap().port(), Arc::clone(&cut)).await;
-        Self { world, database, port, cut, spec: vendors() }
+        Self { world, clock, database, port, cut, spec: vendors() }
     }
 
     /// As a process that was started anew.
@@ -38,27 +54,35 @@ impl Wired {
         let destination = PostgresDestination::new(options).unwrap();
         let source = KineticSource::new(self.world.kinetic_client());
         let store = Arc::clone(&self.world.store);
-        Syncer::builder(Arc::new(source), Arc::new(destination), store).build().run(&self.spec).await
+        let syncer =
+            Syncer::builder(Arc::new(source), Arc::new(destination), store).clock(Arc::new(self.clock.clone()));
+        syncer.build().run(&self.spec).await
     }
 
     /// Runs until one ends well; answers whether the wire was cut.
-    async fn until_landed(&self, place: &str) -> bool {
+    async fn until_landed(&self, then: Then, place: &str) -> bool {
         for _ in 0..4 {
-            let ended = self.run().await;
-            let struck = self.cut.strikes.load(Ordering::SeqCst) > 0;
-            self.cut.never();
+            let ended = tokio::select! {
+                ended = self.run() => Some(ended),
+                () = self.cut.struck(), if then == Then::Dies => None,
+            };
+            // Whatever lease there was lapses.
+            self.clock.advance(Duration::from_secs(600));
             match ended {
-                Ok(_) => return struck,
-                Err(error) => {
-                    assert!(struck, "{place}: {error}");
+                Some(Ok(_)) => {
+                    let struck = self.cut.has_struck();
+                    self.cut.never();
+                    return struck;
+                }
+                Some(Err(error)) => {
+                    assert!(self.cut.has_struck(), "{place}: {error}");
                     assert!(
                         matches!(error.disposition(), Disposition::Retry { .. }),
                         "{place}: {error}: {:?}",
                         error.hint()
                     );
-                    // Only that it was cut is of interest from here on.
-                    self.cut.strikes.store(1, Ordering::SeqCst);
                 }
+                None => {}
             }
         }
         panic!("{place}: four runs were not enough");
@@ -82,46 +106,58 @@ impl Wired {
     }
 }
 
+/// A full load, and changes that land behind it while the wire is cut. Answers whether it was, and whether they landed as changes.
+async fn changes(nth: i64, after: bool, then: Then) -> (bool, bool) {
+    let wired = Wired::new().await;
+    let place = format!("message {nth}, after: {after}, then: {then:?}");
+    wired.run().await.unwrap();
+    wired.world.kinetic.random_changes("Vendors", 9, 3);
+    wired.cut.at(nth, after);
+    let struck = wired.until_landed(then, &place).await;
+    assert_landed(&wired.world, &wired.database, &wired.spec).await;
+    let client = wired.database.connect().await.unwrap();
+    let kinds = text(&client, "SELECT string_agg(kind, ' ' ORDER BY landed_at) FROM tableau_loads.receipt").await;
+    wired.assert_once(&place).await;
+    (struck, kinds == "full delta")
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn cut_off_at_any_message_each_load_lands_once() {
-    for after in [false, true] {
-        let (mut cuts, mut kept) = (0, 0);
-        let mut nth = 1;
-        loop {
-            let wired = Wired::new().await;
-            let place = format!("message {nth}, after: {after}");
-            wired.run().await.unwrap();
-            wired.world.kinetic.random_changes("Vendors", 9, 3);
-            wired.cut.at(nth, after);
-            let struck = wired.until_landed(&place).await;
-            assert_landed(&wired.world, &wired.database, &wired.spec).await;
-            let client = wired.database.connect().await.unwrap();
-            let kinds = "SELECT string_agg(kind, ' ' ORDER BY landed_at) FROM tableau_loads.receipt";
-            kept += usize::from(text(&client, kinds).await == "full delta");
-            wired.assert_once(&place).await;
+async fn dying_at_any_message_loses_nothing_and_lands_each_load_once() {
+    for (after, step) in [(false, 3), (true, 1)] {
+        for nth in (1..).step_by(step) {
+            let (struck, as_changes) = changes(nth, after, Then::Dies).await;
+            assert!(as_changes, "a lost answer is looked up: no full load follows ({nth}, {after})");
             if !struck {
+                assert!(nth > 50, "only {nth} messages were found to die at");
                 break;
             }
-            cuts += 1;
-            // An answer that is lost is the harder case.
-            nth += if after { 1 } else { 3 };
         }
-        assert!(nth > 50, "only {nth} messages were found to cut at");
-        assert_eq!(kept, cuts + 1, "a lost answer is looked up: no cut makes a full load of a delta");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_first_load_that_is_cut_off_lands_once() {
+async fn a_connection_that_is_lost_at_any_message_costs_a_run_at_most() {
+    for after in [false, true] {
+        for nth in (1..).step_by(4) {
+            let (struck, as_changes) = changes(nth, after, Then::GoesOn).await;
+            assert!(as_changes, "{nth}, {after}");
+            if !struck {
+                break;
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_load_that_dies_at_any_message_lands_once() {
     for after in [false, true] {
         for nth in (1..).step_by(3) {
             let wired = Wired::new().await;
             let place = format!("message {nth}, after: {after}");
             wired.cut.at(nth, after);
-            let struck = wired.until_landed(&place).await;
+            let struck = wired.until_landed(Then::Dies, &place).await;
             assert_landed(&wired.world, &wired.database, &wired.spec).await;
             wired.assert_once(&place).await;
-            assert_eq!(wired.run().await.unwrap().kind, Some(LoadKind::Delta), "{place}");
             if !struck {
                 assert!(nth > 30, "only {nth} messages");
                 break;

@@ -1,11 +1,12 @@
 //! A wire to the server that can be cut at any message, before the server has it, or behind its answer.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 
 /// Where it is cut.
 #[derive(Debug, Default)]
@@ -13,33 +14,33 @@ pub(super) struct Cut {
     /// Messages until the cut; negative: none is left.
     left: AtomicI64,
     /// Whether the server gets the message, and only its answer is lost.
-    after: std::sync::atomic::AtomicBool,
-    pub(super) strikes: AtomicU64,
+    after: AtomicBool,
+    has_struck: AtomicBool,
+    struck: Notify,
 }
 
 impl Cut {
     pub(super) fn at(&self, nth: i64, after: bool) {
         self.after.store(after, Ordering::SeqCst);
+        self.has_struck.store(false, Ordering::SeqCst);
         self.left.store(nth, Ordering::SeqCst);
-        self.strikes.store(0, Ordering::SeqCst);
     }
 
     pub(super) fn never(&self) {
         self.left.store(-1, Ordering::SeqCst);
     }
 
-    /// From the cut on nothing comes through any more, as for a process that has died.
+    pub(super) fn has_struck(&self) -> bool {
+        self.has_struck.load(Ordering::SeqCst)
+    }
+
+    /// Waits until it is cut.
+    pub(super) async fn struck(&self) {
+        self.struck.notified().await;
+    }
+
     fn strikes(&self) -> bool {
-        let left = self.left.load(Ordering::SeqCst);
-        if left < 0 {
-            return false;
-        }
-        if left > 1 {
-            self.left.store(left - 1, Ordering::SeqCst);
-            return false;
-        }
-        self.left.store(0, Ordering::SeqCst);
-        self.strikes.fetch_add(1, Ordering::SeqCst) == 0 || left == 0
+        self.left.load(Ordering::SeqCst) > 0 && self.left.fetch_sub(1, Ordering::SeqCst) == 1
     }
 }
 
@@ -70,11 +71,13 @@ async fn carry(mut client: TcpStream, mut server: TcpStream, cut: &Cut) -> std::
                     return Ok(());
                 }
                 if cut.strikes() {
-                    if cut.after.load(Ordering::SeqCst) && cut.strikes.load(Ordering::SeqCst) == 1 {
+                    if cut.after.load(Ordering::SeqCst) {
                         server.write_all(&up[..read]).await?;
                         // The answer shows that it was done; to some messages there is none.
                         let _ = tokio::time::timeout(Duration::from_millis(300), server.read(&mut down)).await;
                     }
+                    cut.has_struck.store(true, Ordering::SeqCst);
+                    cut.struck.notify_one();
                     return Ok(());
                 }
                 server.write_all(&up[..read]).await?;
