@@ -158,10 +158,8 @@ impl Session {
         let engine = if config.delivers(Deliver::Tableau) { Some(EngineLocation::find()?) } else { None };
         let store = Store::open(config).await?;
         // Where nothing goes to Tableau no token is needed.
-        let (nth, slot) = match config.needs_tableau() {
-            true => tokens::take(config, &store, taken, waiting).await?,
-            false => (0, None),
-        };
+        let (nth, slot) =
+            if config.needs_tableau() { tokens::take(config, &store, taken, waiting).await? } else { (0, None) };
         match Box::pin(Self::connect(config, progress, stop, (kinetic, engine, store), nth)).await {
             Ok((tableau, store, syncers)) => Ok(Self { tableau, store, syncers, token: slot }),
             Err(failure) => {

@@ -19,7 +19,7 @@ use crate::failure::{Exit, Outcome};
 pub(crate) async fn run(args: Args) -> Outcome<Exit> {
     let verbose = args.verbose > 0;
     match args.command {
-        Command::Demo(options) => or_interrupted(demo::run(&options)).await,
+        Command::Demo(options) => or_interrupted(Box::pin(demo::run(&options))).await,
         Command::Engine { command } => engine::run(&command).await,
         Command::Check { json } => or_interrupted(check::run(&Config::load(&args.config)?, json)).await,
         Command::Sync { datasets, full, reconcile, replay, json } => {

@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use kinetic_tableau_sync::conformance::{self, Ground};
 use kinetic_tableau_sync::hyper::{Engine, ExtractReader};
 use kinetic_tableau_sync::{
-    Batch, Column, ColumnData, ColumnType, Destination, KineticSource, Load as _, LoadKind, LoadPlan,
-    ParquetDestination, RunId, Schema, Syncer, Target, Values,
+    Batch, Column, ColumnData, ColumnType, Destination, KineticSource, LoadKind, LoadPlan, ParquetDestination, RunId,
+    Schema, Syncer, Target, Values,
 };
 use serde_json::Value as Json;
 use tableau_rest::WaitPolicy;

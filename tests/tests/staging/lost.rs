@@ -88,76 +88,68 @@ impl Wired {
         panic!("{place}: four runs were not enough");
     }
 
-    /// Each landing in the trail has one receipt, and no receipt is without one.
-    async fn assert_once(&self, place: &str) {
+    /// Each landing in the trail has one receipt, and no receipt is without one. Answers how many were full loads.
+    async fn assert_once(&self, place: &str) -> String {
+        assert_landed(&self.world, &self.database, &self.spec).await;
         let client = self.database.connect().await.unwrap();
         let events = self.world.store.events(&AuditFilter::default()).await.unwrap();
         let landed = events.iter().filter(|entry| matches!(entry.event, AuditEvent::Landed { .. })).count();
         let receipts: usize = text(&client, "SELECT count(*) FROM tableau_loads.receipt").await.parse().unwrap();
         let landings: usize = text(&client, "SELECT landings FROM tableau_loads.landed").await.parse().unwrap();
         assert_eq!((landed, landings), (receipts, receipts), "{place}");
-        // What could not be removed is by the next load.
-        self.world.kinetic.random_changes("Vendors", 2, 9);
-        self.run().await.unwrap();
-        let left = "SELECT count(*) FROM pg_class WHERE relname LIKE 'stage%' AND relkind = 'r'";
-        assert_eq!(text(&client, left).await, "0", "{place}: no stage is left");
-        assert_landed(&self.world, &self.database, &self.spec).await;
         assert_eq!(self.world.store.verify().await.unwrap().first_broken, None);
+        text(&client, "SELECT count(*) FROM tableau_loads.receipt WHERE kind = 'full'").await
+    }
+
+    /// What could not be removed is by the next load.
+    async fn assert_cleared(&self) {
+        self.world.kinetic.random_changes("Vendors", 2, 9_999);
+        self.run().await.unwrap();
+        let client = self.database.connect().await.unwrap();
+        let left = "SELECT count(*) FROM pg_class WHERE relname LIKE 'stage%' AND relkind = 'r'";
+        assert_eq!(text(&client, left).await, "0", "no stage is left");
     }
 }
 
-/// A full load, and changes that land behind it while the wire is cut. Answers whether it was, and whether they landed as changes.
-async fn changes(nth: i64, after: bool, then: Then) -> (bool, bool) {
+/// A full load, and changes behind it again and again, while the wire is cut at one message after the other until none is left.
+async fn changes(after: bool, step: usize, then: Then) {
     let wired = Wired::new().await;
-    let place = format!("message {nth}, after: {after}, then: {then:?}");
     wired.run().await.unwrap();
-    wired.world.kinetic.random_changes("Vendors", 9, 3);
-    wired.cut.at(nth, after);
-    let struck = wired.until_landed(then, &place).await;
-    assert_landed(&wired.world, &wired.database, &wired.spec).await;
-    let client = wired.database.connect().await.unwrap();
-    let kinds = text(&client, "SELECT string_agg(kind, ' ' ORDER BY landed_at) FROM tableau_loads.receipt").await;
-    wired.assert_once(&place).await;
-    (struck, kinds == "full delta")
+    for nth in (1..).step_by(step) {
+        let place = format!("message {nth}, after: {after}, then: {then:?}");
+        wired.world.kinetic.random_changes("Vendors", 5, nth.unsigned_abs());
+        wired.cut.at(nth, after);
+        let struck = wired.until_landed(then, &place).await;
+        let full = wired.assert_once(&place).await;
+        assert_eq!(full, "1", "{place}: a lost answer is looked up, so that no full load follows");
+        if !struck {
+            assert!(nth > 50, "only {nth} messages were found to be cut at");
+            break;
+        }
+    }
+    wired.assert_cleared().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn dying_at_any_message_loses_nothing_and_lands_each_load_once() {
-    for (after, step) in [(false, 3), (true, 1)] {
-        for nth in (1..).step_by(step) {
-            let (struck, as_changes) = changes(nth, after, Then::Dies).await;
-            assert!(as_changes, "a lost answer is looked up: no full load follows ({nth}, {after})");
-            if !struck {
-                assert!(nth > 50, "only {nth} messages were found to die at");
-                break;
-            }
-        }
-    }
+    tokio::join!(changes(false, 2, Then::Dies), changes(true, 1, Then::Dies));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_is_lost_at_any_message_costs_a_run_at_most() {
-    for after in [false, true] {
-        for nth in (1..).step_by(4) {
-            let (struck, as_changes) = changes(nth, after, Then::GoesOn).await;
-            assert!(as_changes, "{nth}, {after}");
-            if !struck {
-                break;
-            }
-        }
-    }
+    tokio::join!(changes(false, 5, Then::GoesOn), changes(true, 3, Then::GoesOn));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_first_load_that_dies_at_any_message_lands_once() {
-    for after in [false, true] {
-        for nth in (1..).step_by(3) {
+    for (after, step) in [(false, 11), (true, 7)] {
+        for nth in (1..).step_by(step) {
             let wired = Wired::new().await;
             let place = format!("message {nth}, after: {after}");
             wired.cut.at(nth, after);
             let struck = wired.until_landed(Then::Dies, &place).await;
-            assert_landed(&wired.world, &wired.database, &wired.spec).await;
             wired.assert_once(&place).await;
+            wired.assert_cleared().await;
             if !struck {
                 assert!(nth > 30, "only {nth} messages");
                 break;

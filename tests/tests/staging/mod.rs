@@ -2,6 +2,7 @@
 
 mod engine;
 mod lost;
+mod program;
 mod promises;
 mod proxy;
 mod refusals;
