@@ -209,7 +209,7 @@ async fn another_reader_finds_every_type_null_and_replaced_row() {
         ])
     );
     assert!(found["groups"].as_u64().unwrap() > 2, "{found}");
-    assert_eq!(found["nulls"], 150_010 / 7 + 1);
+    assert_eq!(found["nulls"], 150_010_u64.div_ceil(7));
     let times = |which: &str| found["times"][which].as_u64().unwrap();
     assert_eq!(times("1") + times("2") + times("3") + found["nulls"].as_u64().unwrap(), 150_010);
     assert_eq!(

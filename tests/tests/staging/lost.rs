@@ -2,13 +2,15 @@
 //! the next runs make everything right, and each load lands once.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use kinetic_tableau_sync::store::MemoryStore;
-use kinetic_tableau_sync::store::conformance::ManualClock;
 use kinetic_tableau_sync::{
-    AuditEvent, AuditFilter, AuditStore as _, DatasetSpec, Deletes, Disposition, KineticSource, PostgresDestination,
-    RunSummary, StagingOptions, SyncError, Syncer,
+    AuditEvent, AuditFilter, AuditStore as _, Clock, DatasetSpec, Deletes, Disposition, KineticSource,
+    PostgresDestination, RunSummary, StagingOptions, SyncError, Syncer,
 };
 use simulators::kinetic::KineticSim;
 use simulators::postgres::{Database, PostgresServer};
@@ -19,9 +21,24 @@ use super::proxy::{self, Cut};
 use super::{database, text};
 use crate::e2e::support::{World, vendors};
 
+/// A clock that can be put forward, and never waits for long.
+#[derive(Debug, Default)]
+struct Jumping(AtomicI64);
+
+#[async_trait]
+impl Clock for Jumping {
+    fn now(&self) -> DateTime<Utc> {
+        Utc::now() + chrono::Duration::seconds(self.0.load(Ordering::SeqCst))
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        tokio::time::sleep(duration.min(Duration::from_millis(50))).await;
+    }
+}
+
 struct Wired {
     world: World<MemoryStore>,
-    clock: ManualClock,
+    clock: Arc<Jumping>,
     database: Database,
     port: u16,
     cut: Arc<Cut>,
@@ -39,8 +56,8 @@ enum Then {
 
 impl Wired {
     async fn new() -> Self {
-        let clock = ManualClock::at("2026-11-20T10:00:00Z".parse().unwrap());
-        let store = Arc::new(MemoryStore::with_clock(Arc::new(clock.clone())));
+        let clock = Arc::new(Jumping::default());
+        let store = Arc::new(MemoryStore::with_clock(Arc::clone(&clock) as _));
         let world = World::on(store, KineticSim::builder(), TableauSim::builder()).await;
         let (database, cut) = (database().await, Arc::new(Cut::default()));
         cut.never();
@@ -55,7 +72,7 @@ impl Wired {
         let source = KineticSource::new(self.world.kinetic_client());
         let store = Arc::clone(&self.world.store);
         let syncer =
-            Syncer::builder(Arc::new(source), Arc::new(destination), store).clock(Arc::new(self.clock.clone()));
+            Syncer::builder(Arc::new(source), Arc::new(destination), store).clock(Arc::clone(&self.clock) as _);
         syncer.build().run(&self.spec).await
     }
 
@@ -67,7 +84,7 @@ impl Wired {
                 () = self.cut.struck(), if then == Then::Dies => None,
             };
             // Whatever lease there was lapses.
-            self.clock.advance(Duration::from_secs(600));
+            self.clock.0.fetch_add(600, Ordering::SeqCst);
             match ended {
                 Some(Ok(_)) => {
                     let struck = self.cut.has_struck();
@@ -115,9 +132,9 @@ impl Wired {
 async fn changes(after: bool, step: usize, then: Then) {
     let wired = Wired::new().await;
     wired.run().await.unwrap();
-    for nth in (1..).step_by(step) {
+    for nth in (1_i64..).step_by(step) {
         let place = format!("message {nth}, after: {after}, then: {then:?}");
-        wired.world.kinetic.random_changes("Vendors", 5, nth.unsigned_abs());
+        wired.world.kinetic.random_changes("Vendors", 5, u64::try_from(nth).unwrap());
         wired.cut.at(nth, after);
         let struck = wired.until_landed(then, &place).await;
         let full = wired.assert_once(&place).await;

@@ -74,7 +74,10 @@ async fn one_run_delivers_datasets_as_extract_as_table_and_as_parquet() {
         };
         assert_eq!(sorted(landed), sorted(std::mem::take(&mut truth)));
         assert!(world.tableau.extract_path("Invoices by parquet").is_some());
-        world.is_equal_with(|command| drop(command.env("KT_STAGING", database.url()))).await;
+        let with_staging = |command: &mut tokio::process::Command| {
+            command.env("KT_STAGING", database.url());
+        };
+        world.is_equal_with(with_staging).await;
         world.kinetic.random_changes("APInvoices", 12, round);
     }
 }
