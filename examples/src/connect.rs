@@ -5,13 +5,12 @@ use std::time::Duration;
 
 use kinetic_tableau_sync::hyper::EngineLocation;
 use kinetic_tableau_sync::worker::{Limit, Slot, WorkerBuilder};
-use kinetic_tableau_sync::{
-    HyperOptions, KineticSource, Progress, SourceObject, Stop, Syncer, TableauDestination, TableauEvents,
-};
+use kinetic_tableau_sync::{KineticSource, Progress, Source, SourceObject, Stop, Syncer, TableauEvents};
 use secrecy::ExposeSecret as _;
 use tableau_rest::ConnectedApp;
 
-use crate::config::{Config, Identity, SignIn, StoreLocation, Token};
+use crate::config::{Config, Dataset, Deliver, Identity, SignIn, Token};
+use crate::deliver::Destinations;
 use crate::failure::{Failure, Outcome};
 use crate::output;
 use crate::store::Store;
@@ -115,17 +114,6 @@ pub(crate) fn at_tableau(client: &tableau_rest::Client, error: tableau_rest::Err
     Failure::from(error).within(&format!("Tableau at {}", client.server_url()))
 }
 
-/// Where rows are staged and published.
-pub(crate) fn destination(
-    config: &Config,
-    tableau: &tableau_rest::Client,
-    engine: EngineLocation,
-) -> TableauDestination {
-    // Where workers share a store, one that was stopped for longer than its lease may publish what is no longer new.
-    let shared = matches!(config.store, StoreLocation::Postgres(_));
-    TableauDestination::new(tableau.clone(), HyperOptions { spool: config.spool.clone(), engine }).watch_target(shared)
-}
-
 /// Proves that Kinetic can be asked. A key whose scope leaves vendors out is tried with what the configuration reads.
 pub(crate) async fn ping(
     client: &epicor_kinetic::Client,
@@ -150,7 +138,8 @@ pub(crate) async fn ping(
 pub(crate) struct Session {
     tableau: tableau_rest::Client,
     store: Store,
-    syncer: Syncer,
+    /// One for each way of delivery that the configuration names.
+    syncers: Vec<(Deliver, Syncer)>,
     /// Keeps other workers from our token.
     token: Option<Slot>,
 }
@@ -174,14 +163,19 @@ impl Session {
     /// A token that is in use is waited for until `waiting` ends that.
     pub(crate) async fn open(config: &Config, opening: Opening<'_>) -> Outcome<Self> {
         let kinetic = kinetic(config).await?;
-        let engine = EngineLocation::find()?;
+        let engine = if config.delivers(Deliver::Tableau) { Some(EngineLocation::find()?) } else { None };
         let store = Store::open(config).await?;
-        let (nth, token) = tokens::take(config, &store, opening.taken, opening.waiting).await?;
-        match Self::connect(config, opening, (kinetic, engine, store), nth).await {
-            Ok((tableau, store, syncer)) => Ok(Self { tableau, store, syncer, token }),
+        // Where nothing goes to Tableau no token is needed.
+        let (nth, slot) = if config.needs_tableau() {
+            tokens::take(config, &store, opening.taken, opening.waiting).await?
+        } else {
+            (0, None)
+        };
+        match Box::pin(Self::connect(config, opening, (kinetic, engine, store), nth)).await {
+            Ok((tableau, store, syncers)) => Ok(Self { tableau, store, syncers, token: slot }),
             Err(failure) => {
-                if let Some(token) = token {
-                    token.release().await;
+                if let Some(slot) = slot {
+                    slot.release().await;
                 }
                 Err(failure)
             }
@@ -191,29 +185,37 @@ impl Session {
     async fn connect(
         config: &Config,
         opening: Opening<'_>,
-        (kinetic, engine, store): (epicor_kinetic::Client, EngineLocation, Store),
+        (kinetic, engine, store): (epicor_kinetic::Client, Option<EngineLocation>, Store),
         token: usize,
-    ) -> Outcome<(tableau_rest::Client, Store, Syncer)> {
+    ) -> Outcome<(tableau_rest::Client, Store, Vec<(Deliver, Syncer)>)> {
         let tableau = tableau(config, token).await?;
         ping(&kinetic, config).await.map_err(|error| at_kinetic(&kinetic, error))?;
-        tableau.sign_in().await.map_err(|error| at_tableau(&tableau, error))?;
-        let mut destination = destination(config, &tableau, engine);
-        if let Some(events) = opening.events {
-            destination = destination.events(events);
+        if config.needs_tableau() {
+            tableau.sign_in().await.map_err(|error| at_tableau(&tableau, error))?;
         }
-        let syncer = store.syncer(Arc::new(source(config, kinetic)), Arc::new(destination));
-        let syncer = syncer
-            .progress(opening.progress)
-            .stop(opening.stop)
-            .owner(owner(config))
-            .lease(config.worker.lease)
-            .redactor(output::redactor())
-            .build();
-        Ok((tableau, store, syncer))
+        let destinations = Destinations::new(config, &tableau, engine, opening.events).await?;
+        let source: Arc<dyn Source> = Arc::new(source(config, kinetic));
+        let mut syncers = Vec::new();
+        for deliver in [Deliver::Tableau, Deliver::Postgres, Deliver::Parquet] {
+            let Some(destination) = destinations.of(deliver) else { continue };
+            let syncer = store
+                .syncer(Arc::clone(&source), destination)
+                .progress(Arc::clone(&opening.progress))
+                .stop(opening.stop)
+                .owner(owner(config))
+                .lease(config.worker.lease)
+                .redactor(output::redactor())
+                .build();
+            syncers.push((deliver, syncer));
+        }
+        Ok((tableau, store, syncers))
     }
 
-    pub(crate) fn syncer(&self) -> &Syncer {
-        &self.syncer
+    /// What runs a dataset.
+    pub(crate) fn syncer(&self, dataset: &Dataset) -> Outcome<&Syncer> {
+        let found = self.syncers.iter().find(|(deliver, _)| *deliver == dataset.deliver);
+        let missing = || Failure::new(format!("nothing delivers dataset '{}' in this session", dataset.name()));
+        found.map(|(_, syncer)| syncer).ok_or_else(missing)
     }
 
     /// The store of its runs.

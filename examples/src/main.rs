@@ -6,6 +6,7 @@ mod args;
 mod commands;
 mod config;
 mod connect;
+mod deliver;
 mod failure;
 mod output;
 mod secrets;

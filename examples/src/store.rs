@@ -134,7 +134,7 @@ pub(crate) async fn connection(config: &Config, address: &PostgresAddress) -> Ou
             if let Some(password) = password {
                 let password = password.resolve(&config.secrets).await?;
                 url.set_password(Some(password.expose_secret()))
-                    .map_err(|()| Failure::usage("[state] store takes no password").next("name a user and a host"))?;
+                    .map_err(|()| Failure::usage("this address takes no password").next("name a user and a host"))?;
             }
             Ok(SecretString::from(url.as_str()))
         }

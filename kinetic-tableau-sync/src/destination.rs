@@ -162,6 +162,16 @@ pub trait Destination: std::fmt::Debug + Send + Sync + 'static {
     /// When the staging place cannot be read.
     async fn is_intact(&self, staged: &Staged) -> Result<bool, DestinationError>;
 
+    /// The receipt of a publish under the plan's request id that has taken effect, where the destination can look it up. Asked after a
+    /// restart, when an answer may have been lost; a destination that keeps no receipts answers none, and is asked to publish again.
+    ///
+    /// # Errors
+    /// When the destination cannot be reached.
+    async fn find_receipt(&self, plan: &LoadPlan) -> Result<Option<Receipt>, DestinationError> {
+        let _ = plan;
+        Ok(None)
+    }
+
     /// Makes a sealed load visible, whole or not at all. Harmless to repeat under the same request id.
     ///
     /// # Errors
@@ -180,6 +190,16 @@ pub trait Destination: std::fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// When it cannot be removed.
     async fn discard(&self, staged: &Staged) -> Result<(), DestinationError>;
+}
+
+/// Refreshes what reads rows that have landed: for destinations whose rows are read by another system.
+#[async_trait]
+pub trait Refresher: std::fmt::Debug + Send + Sync + 'static {
+    /// As [`Destination::refresh`].
+    ///
+    /// # Errors
+    /// As [`Destination::refresh`].
+    async fn refresh(&self, target: &RefreshTarget) -> Result<RefreshReport, DestinationError>;
 }
 
 /// Rows being staged. Dropping it without [`seal`](Load::seal) leaves nothing visible.

@@ -6,6 +6,8 @@ mod audit;
 mod batch;
 mod checkpoint;
 mod clock;
+#[cfg(feature = "test-util")]
+pub mod conformance;
 pub mod credentials;
 pub mod decode;
 mod destination;
@@ -28,12 +30,16 @@ mod source;
 pub mod store;
 pub mod worker;
 
-#[cfg(any(feature = "axum", all(feature = "tableau", feature = "hyper")))]
-pub use self::adapter::TableauEvents;
+#[cfg(all(feature = "tableau", feature = "parquet"))]
+pub use self::adapter::ParquetDestination;
 #[cfg(feature = "kinetic")]
 pub use self::adapter::{Advice, KineticProcesses, KineticSource};
+#[cfg(feature = "postgres")]
+pub use self::adapter::{Deletes, PostgresDestination, StagingOptions};
 #[cfg(all(feature = "tableau", feature = "hyper"))]
 pub use self::adapter::{HyperOptions, TableauDestination};
+#[cfg(feature = "tableau")]
+pub use self::adapter::{TableauEvents, TableauRefresher};
 pub use self::audit::export;
 pub use self::audit::{
     Action, AuditEntry, AuditError, AuditEvent, AuditFilter, AuditRecord, AuditSegment, AuditStore, Records,
@@ -45,7 +51,7 @@ pub use self::clock::{Clock, SystemClock};
 pub use self::credentials::{CredentialError, CredentialErrorKind, CredentialStore, SecretName};
 pub use self::destination::{
     Destination, DestinationError, DestinationErrorKind, Load, LoadKind, LoadPlan, Receipt, RefreshOutcome,
-    RefreshReport, Staged, TargetState,
+    RefreshReport, Refresher, Staged, TargetState,
 };
 pub use self::engine::{
     Cause, Disposition, FullReason, NoProgress, Progress, ProgressEvent, Stage, Stop, SyncError, Syncer, SyncerBuilder,

@@ -31,6 +31,8 @@ mod service;
 #[cfg(test)]
 mod source;
 #[cfg(test)]
+mod staging;
+#[cfg(test)]
 mod tableau_client;
 #[cfg(test)]
 mod tsc;

@@ -3,11 +3,12 @@
 use std::time::Instant;
 
 use kinetic_tableau_sync::hyper::EngineLocation;
-use kinetic_tableau_sync::{Destination as _, KineticSource, Resolution, TargetState, Track};
+use kinetic_tableau_sync::{KineticSource, Resolution, TargetState, Track};
 use serde::Serialize;
 
-use crate::config::{Config, SecretRef, SignIn, StoreLocation};
+use crate::config::{Config, Dataset, Deliver, SecretRef, SignIn, StoreLocation};
 use crate::connect;
+use crate::deliver::Destinations;
 use crate::failure::{Exit, Failure, Outcome, one_line};
 use crate::output::{self, say};
 use crate::store::Store;
@@ -61,7 +62,8 @@ pub(super) async fn run(config: &Config, json: bool) -> Outcome<Exit> {
     for reference in config.secret_refs() {
         findings.note(format!("secret {}", reference.place()), secret(config, reference).await);
     }
-    let engine = findings.note("engine", engine());
+    // Without an extract nobody asks for it.
+    let engine = if config.delivers(Deliver::Tableau) { findings.note("engine", engine()) } else { None };
     findings.note("state", state(config).await);
     if let Some(kinetic) = findings.note("kinetic", kinetic(config).await) {
         let source = KineticSource::new(kinetic);
@@ -69,21 +71,17 @@ pub(super) async fn run(config: &Config, json: bool) -> Outcome<Exit> {
             findings.note(format!("dataset {}", dataset.name()), columns(&source, dataset).await);
         }
     }
-    if let Some(tableau) = findings.note("tableau", tableau(config).await) {
-        // Looking at a target never starts the engine, but a destination is made with one: any file will do here.
-        let engine = engine.or_else(|| EngineLocation::at(std::env::current_exe().ok()?).ok());
-        if let Some(engine) = engine {
-            let destination = connect::destination(config, &tableau, engine);
-            for dataset in &config.datasets {
-                let target = &dataset.spec.target;
-                let state = destination.inspect(target).await.map_err(Failure::from);
-                findings.note(
-                    format!("target '{}' in '{}'", target.datasource, target.project),
-                    state.map(|state| ((), describe(&state).to_owned())),
-                );
-            }
-        }
-        connect::sign_out(&tableau).await;
+    let tableau = if config.needs_tableau() { findings.note("tableau", tableau(config).await) } else { None };
+    let client = match &tableau {
+        Some(client) => Ok(client.clone()),
+        // Nothing is asked of it: tables can be looked at while Tableau is away.
+        None => connect::tableau(config, 0).await,
+    };
+    if let Ok(client) = client {
+        targets(config, &mut findings, &client, tableau.is_some(), engine).await;
+    }
+    if let Some(tableau) = &tableau {
+        connect::sign_out(tableau).await;
     }
     let failed = findings.all.iter().filter(|finding| !finding.ok).count();
     let ok = failed == 0;
@@ -101,6 +99,61 @@ pub(super) async fn run(config: &Config, json: bool) -> Outcome<Exit> {
     } else {
         "see the lines with ✗ above"
     }))
+}
+
+/// Looks at where each dataset is delivered.
+async fn targets(
+    config: &Config,
+    findings: &mut Findings,
+    client: &tableau_rest::Client,
+    is_signed_in: bool,
+    engine: Option<EngineLocation>,
+) {
+    // Looking at a target never starts the engine, but a destination is made with one: any file will do here.
+    let engine = engine.or_else(|| EngineLocation::at(std::env::current_exe().ok()?).ok());
+    let made = Destinations::new(config, client, engine, None).await;
+    let destinations = match made {
+        Ok(destinations) => destinations,
+        Err(failure) => {
+            findings.note::<()>("staging", Err(failure));
+            return;
+        }
+    };
+    let mut staging = None;
+    if let Some(postgres) = destinations.postgres() {
+        let checked = postgres.check().await.map_err(Failure::from);
+        staging = findings.note("staging", checked.map(|place| ((), format!("rows can be staged at {place}"))));
+    }
+    for dataset in &config.datasets {
+        let can_be_asked = if dataset.deliver == Deliver::Postgres { staging.is_some() } else { is_signed_in };
+        if let (true, Some(destination)) = (can_be_asked, destinations.of(dataset.deliver)) {
+            let target = &dataset.spec.target;
+            let state = destination.inspect(target).await.map_err(Failure::from);
+            let check = format!("target '{}' in '{}'", target.datasource, target.project);
+            findings.note(check, state.map(|state| ((), delivery(dataset, &state))));
+        }
+    }
+}
+
+/// How a dataset is delivered, and what is there.
+fn delivery(dataset: &Dataset, state: &TargetState) -> String {
+    let name = &dataset.spec.target.datasource;
+    match dataset.deliver {
+        Deliver::Tableau => format!("delivered as an extract: {}", describe(state)),
+        Deliver::Parquet => {
+            let there = if *state == TargetState::Absent { "nothing there yet; " } else { "" };
+            format!(
+                "{there}delivered as Parquet: the whole table is read and published anew each time, there are no deltas"
+            )
+        }
+        Deliver::Postgres => {
+            let refreshed = match dataset.spec.refresh.len() {
+                0 => "nothing in Tableau is refreshed behind it (`refresh` names nothing)".to_owned(),
+                count => format!("{count} in Tableau refreshed behind it"),
+            };
+            format!("delivered to the table \"{name}\" of [staging], {refreshed}: {}", describe(state))
+        }
+    }
 }
 
 fn engine() -> Outcome<(EngineLocation, String)> {
@@ -157,7 +210,7 @@ async fn kinetic(config: &Config) -> Outcome<(epicor_kinetic::Client, String)> {
     Ok((client, message))
 }
 
-async fn columns(source: &KineticSource, dataset: &crate::config::Dataset) -> Outcome<((), String)> {
+async fn columns(source: &KineticSource, dataset: &Dataset) -> Outcome<((), String)> {
     let schema = kinetic_tableau_sync::landing_schema(source, &dataset.spec).await?;
     let key: Vec<&str> = schema.key_columns().map(|column| column.name.as_str()).collect();
     let advice = source.advise(&dataset.spec).await?;

@@ -140,12 +140,13 @@ async fn open(
 async fn worker(config: &Config, session: &Session, abandon: &Stop, verbose: bool) -> Outcome<Worker> {
     let processes: Arc<dyn BatchProcesses> = Arc::new(KineticProcesses::new(connect::kinetic(config).await?));
     let limits = connect::limits(config);
-    let jobs = config.datasets.iter().map(|dataset| {
-        let job = Job::new(session.syncer(), dataset.spec.clone(), dataset.timing.clone())
+    let mut jobs = Vec::new();
+    for dataset in &config.datasets {
+        let job = Job::new(session.syncer(dataset)?, dataset.spec.clone(), dataset.timing.clone())
             .reconcile(dataset.reconcile.clone(), dataset.reconcile_after)
             .processes(Arc::clone(&processes));
-        limits.iter().fold(job, |job, limit| job.limit(limit.clone()))
-    });
+        jobs.push(limits.iter().fold(job, |job, limit| job.limit(limit.clone())));
+    }
     let builder = session.worker().jobs(jobs);
     Ok(builder
         .owner(connect::owner(config))

@@ -115,7 +115,7 @@ async fn one(
     doing: Doing,
     ended: &mut impl FnMut(&Result<Cycle, (String, Failure)>),
 ) -> Result<Cycle, (String, Failure)> {
-    let syncer = session.syncer();
+    let syncer = session.syncer(dataset).map_err(|failure| (dataset.name().to_owned(), failure))?;
     let first = match doing {
         Doing::Full => syncer.run_full(&dataset.spec).await,
         Doing::Replay => syncer.replay(&dataset.spec).await,

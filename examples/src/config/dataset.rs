@@ -48,11 +48,24 @@ const KEYS: &[&str] = &[
 /// A server that is asked for more rows at once tends to cut the page or to run out of memory.
 const LARGEST_PAGE: u32 = 100_000;
 
+/// How rows come to Tableau.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Deliver {
+    /// As an extract that is kept up to date by key.
+    Tableau,
+    /// As a table of the staging database, which datasources read.
+    Postgres,
+    /// As a Parquet file that is published anew each time.
+    Parquet,
+}
+
 /// One `[[dataset]]`.
 #[derive(Clone, Debug)]
 pub(crate) struct Dataset {
     /// What the engine is told.
     pub(crate) spec: DatasetSpec,
+    /// How it comes to Tableau.
+    pub(crate) deliver: Deliver,
     /// When it is due under `run`.
     pub(crate) timing: Timing,
     /// When it is compared with its source as a whole, under `run`: behind the first cycle from then on.
@@ -105,7 +118,7 @@ impl Dataset {
         };
         spec.refresh = refresh(section, &spec.target.project)?;
         spec.page_size = page_size(section, spec.page_size)?;
-        deliver(section)?;
+        let deliver = deliver(section)?;
         spec.max_delete_percent = percent(section, spec.max_delete_percent)?;
         spec.mapping = mapping::read(section)?;
         spec.drift = mapping::drift(section)?;
@@ -115,7 +128,7 @@ impl Dataset {
         if reconcile_after == Some(0) {
             return Err(section.bad("reconcile_after", "at least one cycle").next("for instance 100"));
         }
-        Ok(Self { spec, timing: timing(section)?, reconcile: reconcile(section)?, reconcile_after })
+        Ok(Self { spec, deliver, timing: timing(section)?, reconcile: reconcile(section)?, reconcile_after })
     }
 }
 
@@ -181,6 +194,14 @@ pub(super) fn read_all(root: &Section<'_>) -> Outcome<Vec<Dataset>> {
                 return Err(section
                     .bad("name", &format!("there are two datasets named '{}'", dataset.name()))
                     .next("give one of them another name; state and audit are kept under it"));
+            }
+            let in_one_table = [other, &dataset].iter().all(|dataset| dataset.deliver == Deliver::Postgres)
+                && other.spec.target.datasource == dataset.spec.target.datasource;
+            if in_one_table {
+                let name = &dataset.spec.target.datasource;
+                return Err(section
+                    .bad("datasource", &format!("the table '{name}' is that of dataset '{}' already", other.name()))
+                    .next("tables are named by 'datasource' alone: give it another one"));
             }
             if same(&other.spec.target, &dataset.spec.target) {
                 return Err(section
@@ -419,17 +440,17 @@ fn page_size(section: &Section<'_>, default: u32) -> Outcome<u32> {
         .next("leave it out for the default of 5000"))
 }
 
-fn deliver(section: &Section<'_>) -> Outcome<()> {
+fn deliver(section: &Section<'_>) -> Outcome<Deliver> {
     match section.optional_text("deliver")? {
-        None | Some("hyper") => Ok(()),
-        Some("postgres") => Err(section
-            .bad("deliver", "'postgres' is not built in this release")
-            .next("use \"hyper\", which lands rows in a Tableau extract")),
+        // The form of the extract was the word for it once.
+        None | Some("tableau" | "hyper") => Ok(Deliver::Tableau),
+        Some("postgres") => Ok(Deliver::Postgres),
+        Some("parquet") => Ok(Deliver::Parquet),
         Some(other) => {
-            let close = nearest(other, ["hyper", "postgres"]).unwrap_or_default();
+            let close = nearest(other, ["tableau", "postgres", "parquet"]).unwrap_or_default();
             Err(section
                 .bad("deliver", &format!("'{other}' is no way to deliver; the nearest is '{close}'"))
-                .next("use \"hyper\""))
+                .next("use \"tableau\" (an extract), \"postgres\" (a table of [staging]) or \"parquet\""))
         }
     }
 }

@@ -10,6 +10,7 @@ mod nearest;
 mod secret;
 mod secrets;
 mod service;
+mod staging;
 mod state;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -18,19 +19,20 @@ mod worker;
 use std::path::{Path, PathBuf};
 
 pub(crate) use self::connection::{Identity, Kinetic, SignIn, Tableau, Token};
-pub(crate) use self::dataset::Dataset;
+pub(crate) use self::dataset::{Dataset, Deliver};
 use self::document::Document;
 pub(crate) use self::nearest::nearest;
 pub(crate) use self::secret::SecretRef;
 pub(crate) use self::secrets::{KeyRef, SecretStore};
 pub(crate) use self::service::{AlertOptions, Service};
+pub(crate) use self::staging::Staging;
 pub(crate) use self::state::{PostgresAddress, PostgresLocation, StoreLocation};
 use self::worker::WorkerOptions;
 use crate::failure::{Failure, Outcome};
 use crate::secrets::Secrets;
 
 const SECTIONS: &[&str] =
-    &["kinetic", "tableau", "secrets", "state", "engine", "worker", "service", "alerts", "dataset"];
+    &["kinetic", "tableau", "secrets", "state", "staging", "engine", "worker", "service", "alerts", "dataset"];
 
 /// Where loads are staged unless the file says otherwise. Not a temporary directory: a load that was sealed before a crash is
 /// published by the next run.
@@ -47,6 +49,8 @@ pub(crate) struct Config {
     pub(crate) secrets: Secrets,
     /// `[state]`
     pub(crate) store: StoreLocation,
+    /// `[staging]`
+    pub(crate) staging: Option<Staging>,
     /// `[engine] spool`
     pub(crate) spool: PathBuf,
     /// `[worker]`
@@ -78,9 +82,18 @@ impl Config {
         let tableau = Tableau::read(&root)?;
         let secrets = SecretStore::read(&root)?;
         let store = StoreLocation::read(&root)?;
+        let staging = Staging::read(&root)?;
         let service = Service::read(&root)?;
         let alerts = AlertOptions::read(&root)?;
         let datasets = dataset::read_all(&root)?;
+        if let (None, Some(dataset)) = (&staging, datasets.iter().find(|dataset| dataset.deliver == Deliver::Postgres))
+        {
+            let why =
+                format!("dataset '{}' is delivered to Postgres, but there is no section [staging]", dataset.name());
+            return Err(root
+                .refuse(&why)
+                .next("add [staging] with url = \"postgres://USER@HOST/DATABASE\" and password"));
+        }
         let worker = WorkerOptions::read(&root)?;
         let spool = match root.section("engine", &["spool"])? {
             Some(engine) => engine.optional_text("spool")?.unwrap_or(DEFAULT_SPOOL),
@@ -88,7 +101,7 @@ impl Config {
         };
         let (keeps_secrets, secrets) = (secrets.is_some(), Secrets::new(secrets));
         let spool = document.resolve(spool);
-        let config = Self { kinetic, tableau, secrets, store, spool, worker, service, alerts, datasets };
+        let config = Self { kinetic, tableau, secrets, store, staging, spool, worker, service, alerts, datasets };
         match config.secret_refs().into_iter().find(|secret| secret.name().is_some()) {
             Some(secret) if !keeps_secrets => {
                 let why = format!("{} names a secret, but there is no section [secrets]", secret.place());
@@ -113,8 +126,19 @@ impl Config {
             .into_iter()
             .chain(self.tableau.secrets())
             .chain(self.store.secrets())
+            .chain(self.staging.iter().filter_map(Staging::secret))
             .chain(beside)
             .collect()
+    }
+
+    /// Whether any dataset is delivered in a way.
+    pub(crate) fn delivers(&self, deliver: Deliver) -> bool {
+        self.datasets.iter().any(|dataset| dataset.deliver == deliver)
+    }
+
+    /// Whether Tableau has a part in it: something lands or is refreshed there.
+    pub(crate) fn needs_tableau(&self) -> bool {
+        self.datasets.iter().any(|dataset| dataset.deliver != Deliver::Postgres || !dataset.spec.refresh.is_empty())
     }
 
     /// The datasets that were named, in the order of the file; all of them when none was.

@@ -58,7 +58,7 @@ impl StoreLocation {
         }
         let text = section.optional_text("store")?.unwrap_or(DEFAULT);
         if text.starts_with("postgres:") || text.starts_with("postgresql:") {
-            return PostgresLocation::read(&section, address(&section, text)?);
+            return PostgresLocation::read(&section, address(&section, "store", text)?);
         }
         for key in ["password", "schema", "connections", "ca_file"] {
             if section.value(key).is_some() {
@@ -79,11 +79,18 @@ impl StoreLocation {
     /// The secrets in it, by reference.
     pub(crate) fn secrets(&self) -> Option<&SecretRef> {
         match self {
-            Self::Postgres(postgres) => match &postgres.address {
-                PostgresAddress::Secret(secret) => Some(secret),
-                PostgresAddress::Url { password, .. } => password.as_ref(),
-            },
+            Self::Postgres(postgres) => postgres.address.secret(),
             Self::Sqlite(_) | Self::Memory => None,
+        }
+    }
+}
+
+impl PostgresAddress {
+    /// The secret in it, by reference.
+    pub(crate) fn secret(&self) -> Option<&SecretRef> {
+        match self {
+            Self::Secret(secret) => Some(secret),
+            Self::Url { password, .. } => password.as_ref(),
         }
     }
 }
@@ -105,10 +112,10 @@ impl PostgresLocation {
 }
 
 /// The address is not repeated in complaints: it may hold a password.
-fn address(section: &Section<'_>, text: &str) -> Outcome<PostgresAddress> {
+pub(super) fn address(section: &Section<'_>, key: &str, text: &str) -> Outcome<PostgresAddress> {
     let unreadable = || {
         section
-            .bad("store", "this is no address of a Postgres database")
+            .bad(key, "this is no address of a Postgres database")
             .next("write postgres://USER@HOST:PORT/DATABASE, and ?sslmode=… behind it where TLS is not to be required")
     };
     let url = Url::parse(text).map_err(|_| unreadable())?;
@@ -118,7 +125,7 @@ fn address(section: &Section<'_>, text: &str) -> Outcome<PostgresAddress> {
     let in_query = url.query_pairs().any(|(name, _)| name.eq_ignore_ascii_case("password"));
     if url.password().is_some() || in_query {
         return Err(section
-            .bad("store", "there is a password in this address")
+            .bad(key, "there is a password in this address")
             .next("move it to where password = { env = \"NAME\" } leads, and change it if this file was shared"));
     }
     let password = section.value("password").is_some().then(|| section.secret("password")).transpose()?;

@@ -400,12 +400,54 @@ fn a_store_in_postgres_is_an_address_and_a_password_by_reference_or_one_secret()
 }
 
 #[test]
-fn what_is_not_built_yet_is_refused_by_name() {
+fn rows_are_delivered_as_extracts_as_tables_or_as_parquet() {
+    let deliver = |word: &str| {
+        let dataset =
+            DATASET.replace("datasource = \"Vendors\"", &format!("datasource = \"Vendors\"\ndeliver = \"{word}\""));
+        format!("{HEAD}[staging]\nurl = \"postgres://kt@db.example/bi\"\n{dataset}")
+    };
+    for (word, wanted) in [
+        ("tableau", Deliver::Tableau),
+        ("hyper", Deliver::Tableau),
+        ("postgres", Deliver::Postgres),
+        ("parquet", Deliver::Parquet),
+    ] {
+        let config = load(&deliver(word)).unwrap();
+        assert_eq!(config.datasets[0].deliver, wanted);
+        assert!(config.delivers(wanted) && config.needs_tableau() == (wanted != Deliver::Postgres), "{word}");
+    }
+    let refreshed = deliver("postgres") + "refresh = [{ datasource = \"Vendors live\" }]\n";
+    assert!(load(&refreshed).unwrap().needs_tableau());
     after(
         "datasource = \"Vendors\"",
         "datasource = \"Vendors\"\ndeliver = \"postgres\"",
-        &["deliver: 'postgres' is not built"],
+        &["dataset 'vendors' is delivered to Postgres, but there is no section [staging]", "add [staging]"],
     );
+    // Tables know no projects.
+    let second = DATASET.replace("name = \"vendors\"", "name = \"others\"").replace("Finance/AP", "Elsewhere");
+    let second = second.replace("datasource = \"Vendors\"", "datasource = \"Vendors\"\ndeliver = \"postgres\"");
+    let told = complaint(&format!("{}{second}", deliver("postgres")));
+    assert!(told.contains("the table 'Vendors' is that of dataset 'vendors' already"), "{told}");
+    assert!(load(&format!("{}{second}", deliver("parquet"))).is_ok());
+}
+
+#[test]
+fn the_staging_database_is_an_address_and_a_password_by_reference_or_one_secret() {
+    let staging = |text: &str| whole(DATASET).replace("[tableau]", &format!("[staging]\n{text}\n[tableau]"));
+    let of = |text: &str| load(&staging(text)).unwrap().staging.unwrap();
+    let plain = of("url = \"postgres://kt@db.example/bi\"");
+    assert_eq!((plain.schema.as_deref(), plain.deletes), (None, kinetic_tableau_sync::Deletes::Hard));
+    let soft = of("url = { env = \"STAGING_URL\" }\nschema = \"bi\"\ndeletes = \"soft\"\nca_file = \"ca.pem\"");
+    assert_eq!((soft.schema.as_deref(), soft.deletes), (Some("bi"), kinetic_tableau_sync::Deletes::Soft));
+    let config = load(&staging("url = \"postgres://kt@db.example/bi\"\npassword = { env = \"KT_BI\" }")).unwrap();
+    assert!(config.secret_refs().iter().any(|secret| secret.place() == "[staging] password"));
+    let refused = |text: &str, words: &[&str]| after("[tableau]", &format!("[staging]\n{text}\n[tableau]"), words);
+    refused(&format!("url = \"postgres://kt:{CANARY}@db.example/bi\""), &["[staging] url", "there is a password"]);
+    refused("url = \"mysql://kt@db.example\"", &["[staging] url", "no address of a Postgres database"]);
+    refused("schema = \"x\"", &["[staging] has no 'url'"]);
+    refused("url = \"postgres://kt@db.example/bi\"\ndeletes = \"never\"", &["deletes: 'never'", "\"soft\""]);
+    let named = "url = \"postgres://kt@db.example/bi\"\npassword = { secret = \"bi\" }";
+    refused(named, &["[staging] password names a secret", "[secrets]"]);
 }
 
 #[test]
@@ -429,7 +471,7 @@ fn comparisons_and_their_limit_are_read_and_checked() {
 #[test]
 fn bad_values_are_named_with_what_would_do() {
     for (extra, words) in [
-        ("deliver = \"hypre\"", ["deliver: 'hypre'", "'hyper'"]),
+        ("deliver = \"parkuet\"", ["deliver: 'parkuet'", "'parquet'"]),
         ("track = \"revison\"", ["track: 'revison'", "\"revision\""]),
         ("track = { timestamp = \"ChangeDate\" }", ["track has no 'resolution'", "\"second\""]),
         ("track = { timestamp = \"C\", resolution = \"hour\" }", ["resolution: 'hour'", "\"day\""]),

@@ -1,8 +1,6 @@
 //! What Tableau's webhooks tell, for those who wait for the ends of jobs.
 
-#[cfg(all(feature = "tableau", feature = "hyper"))]
 use futures_core::stream::BoxStream;
-#[cfg(all(feature = "tableau", feature = "hyper"))]
 use futures_util::{StreamExt as _, stream};
 use tokio::sync::broadcast;
 
@@ -31,7 +29,6 @@ impl TableauEvents {
         let _ = self.heard.send(id.map(str::to_owned));
     }
 
-    #[cfg(all(feature = "tableau", feature = "hyper"))]
     /// Yields whenever something may have happened to this thing; to anything when its id is not known.
     pub(crate) fn of(&self, id: Option<&str>) -> BoxStream<'static, ()> {
         let id = id.map(str::to_owned);
@@ -54,7 +51,7 @@ impl Default for TableauEvents {
     }
 }
 
-#[cfg(all(test, feature = "tableau", feature = "hyper"))]
+#[cfg(test)]
 mod tests {
     use futures_util::FutureExt as _;
 

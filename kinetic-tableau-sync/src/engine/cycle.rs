@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
+use super::deliver::plan_of;
 use super::fill::{Filled, Work};
 use super::mapped::mapped;
 use super::{FullReason, Goal, Parts, ProgressEvent, Stage, SyncError};
@@ -274,9 +275,14 @@ impl Cycle<'_> {
 
     /// Delivers what an earlier run has sealed and not confirmed.
     async fn resume(&mut self) -> Result<(), SyncError> {
-        let Some(intent) = self.checkpoint.intent.clone() else {
+        let Some(mut intent) = self.checkpoint.intent.clone() else {
             return Ok(());
         };
+        if intent.receipt.is_none() && intent.target == self.spec.target {
+            let plan = plan_of(&intent, self.spec.id.clone());
+            let found = self.parts.destination.find_receipt(&plan).await;
+            intent.receipt = found.map_err(|error| self.error(Stage::Inspect, error))?;
+        }
         self.report(&ProgressEvent::Resumed { run: intent.run.clone() });
         let fresh = std::mem::replace(&mut self.run, intent.run.clone());
         let deliverable = intent.receipt.is_some()

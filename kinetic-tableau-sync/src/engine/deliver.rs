@@ -166,7 +166,7 @@ impl Cycle<'_> {
     }
 }
 
-fn plan_of(intent: &Intent, dataset: crate::DatasetId) -> LoadPlan {
+pub(super) fn plan_of(intent: &Intent, dataset: crate::DatasetId) -> LoadPlan {
     LoadPlan {
         dataset,
         run: intent.run.clone(),

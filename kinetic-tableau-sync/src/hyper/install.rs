@@ -68,7 +68,8 @@ pub fn install(options: &InstallOptions) -> Result<EngineLocation, HyperError> {
     let Some((.., sha256)) = WHEELS.iter().find(|(its_os, its_arch, _)| (*its_os, *its_arch) == (os, arch)) else {
         let message = format!("no extract engine is pinned for {os} on {arch}");
         return Err(HyperError::new(HyperErrorKind::Install, message).with_hint(format!(
-            "install Tableau's Python package {PACKAGE}, if there is one for this platform, or set HYPERD_PATH"
+            "install Tableau's Python package {PACKAGE}, if there is one for this platform, or set HYPERD_PATH; without an engine, land \
+             whole tables as Parquet (deliver = \"parquet\")"
         )));
     };
     fs::create_dir_all(&root).map_err(|error| HyperError::io("make", &root, error))?;

@@ -6,7 +6,7 @@ mod memory;
 mod notes;
 mod packed;
 #[cfg(feature = "postgres")]
-mod postgres;
+pub(crate) mod postgres;
 mod rejects;
 #[cfg(feature = "sqlite")]
 mod sqlite;

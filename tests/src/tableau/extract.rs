@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use kinetic_tableau_sync::hyper::{Connection, Engine, InstallOptions, find_or_install};
+use kinetic_tableau_sync::hyper::{Connection, Engine, FileVersion, InstallOptions, find_or_install};
 use serde_json::Value as Json;
 use tokio::sync::OnceCell;
 use tokio_postgres::SimpleQueryMessage;
@@ -49,6 +49,25 @@ impl Extracts {
         let found = look(&connection, "checked").await;
         connection.detach("checked").await.map_err(|error| error.to_string())?;
         found.map(|_| ())
+    }
+
+    /// Makes an extract of a Parquet file.
+    pub(crate) async fn convert(&self, parquet: &Path, extract: &Path) -> Result<(), String> {
+        let connection = self.connect().await?;
+        let literal = |path: &Path| format!("'{}'", path.display().to_string().replace('\'', "''"));
+        connection.create_database(extract, FileVersion::V3).await.map_err(|error| error.to_string())?;
+        connection.attach(extract, "made").await.map_err(|error| error.to_string())?;
+        run(&connection, "CREATE SCHEMA \"made\".\"Extract\"").await?;
+        let made = run(
+            &connection,
+            &format!(
+                "CREATE TABLE \"made\".\"Extract\".\"Extract\" AS (SELECT * FROM external({}, format => 'parquet'))",
+                literal(parquet)
+            ),
+        )
+        .await;
+        connection.detach("made").await.map_err(|error| error.to_string())?;
+        made
     }
 
     /// Applies actions to an extract, all of them or none.

@@ -102,9 +102,17 @@ pub(super) async fn publish(shared: &Arc<Shared>, query: &Query, headers: &Heade
         }
         _ => return Err(bad("400010", "A file is needed, either attached or uploaded.")),
     };
-    if kind != "hyper" {
-        return Err(bad("400010", "This simulator takes .hyper files only."));
-    }
+    let file = match kind.as_str() {
+        "hyper" => file,
+        // The server makes an extract of it, of which the datasource is then one like any other.
+        "parquet" => {
+            let extract = shared.directory.path().join(format!("{}.hyper", fresh_id()));
+            shared.extracts.convert(&file, &extract).await.map_err(|error| bad("400011", &error))?;
+            let _ = std::fs::remove_file(file);
+            extract
+        }
+        _ => return Err(bad("400010", "This simulator takes .hyper and .parquet files only.")),
+    };
     let (project, taken) = {
         let site = locked(&shared.site);
         let project = match wire::text(&request, &["datasource", "project", "id"]) {

@@ -6,6 +6,7 @@ mod cycle;
 mod errors;
 mod faults;
 mod lines;
+mod parquet;
 mod reconcile;
 pub(crate) mod support;
 mod vendor;

@@ -7,7 +7,6 @@
 //! - A bare extract has no upstream: publishing it **is** the refresh. What depends on it is refreshed on request.
 
 mod failure;
-mod spool;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,19 +14,21 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tableau_rest::{
-    Action, Client, Condition, Datasource, DatasourceId, Delivery, ErrorKind, FileSource, JobHandle, JobOutcome,
-    ProjectId, PublishRequest, Published, Refresh, Table, UPDATE_DATA_LIMIT, UnknownReason, UpdateData, WaitPolicy,
-    source, target,
+    Action, Client, Condition, DatasourceId, Delivery, ErrorKind, FileSource, Table, UPDATE_DATA_LIMIT, UnknownReason,
+    UpdateData, WaitPolicy, source, target,
 };
 use tokio::sync::Mutex;
 
-use self::failure::{engine_failed, failed};
-use self::spool::Spool;
-use crate::adapter::TableauEvents;
+use self::failure::engine_failed;
+use super::TableauEvents;
+use super::site::failure::failed;
+use super::site::publish::refused;
+use super::site::{JobEnd, Site};
+use super::spool::{self, Spool};
 use crate::batch::Batch;
 use crate::destination::{
-    Destination, DestinationError, DestinationErrorKind, Load, LoadKind, LoadPlan, Receipt, RefreshOutcome,
-    RefreshReport, Staged, TargetState,
+    Destination, DestinationError, DestinationErrorKind, Load, LoadKind, LoadPlan, Receipt, RefreshReport, Staged,
+    TargetState,
 };
 use crate::hyper::{DELETES, Engine, EngineLocation, ExtractWriter};
 use crate::model::{RefreshTarget, Target};
@@ -50,13 +51,11 @@ pub struct HyperOptions {
 /// Lands in Tableau datasources.
 #[derive(Debug)]
 pub struct TableauDestination {
-    client: Client,
+    site: Site,
     spool: Spool,
     location: EngineLocation,
     /// Started with the first load.
     engine: Mutex<Option<Arc<Engine>>>,
-    wait: WaitPolicy,
-    events: Option<TableauEvents>,
     watch: bool,
 }
 
@@ -65,12 +64,10 @@ impl TableauDestination {
     #[must_use]
     pub fn new(client: Client, options: HyperOptions) -> Self {
         Self {
-            client,
+            site: Site::new(client),
             spool: Spool::new(options.spool),
             location: options.engine,
             engine: Mutex::new(None),
-            wait: WaitPolicy::default(),
-            events: None,
             watch: false,
         }
     }
@@ -85,17 +82,17 @@ impl TableauDestination {
         self
     }
 
-    /// How long jobs are waited for, and how often they are asked after.
-    #[must_use]
-    pub fn wait_policy(mut self, wait: WaitPolicy) -> Self {
-        self.wait = wait;
-        self
-    }
-
     /// Hears of the ends of jobs by webhooks as well, so that they are noticed at once. Asking goes on beside it.
     #[must_use]
     pub fn events(mut self, events: &TableauEvents) -> Self {
-        self.events = Some(events.clone());
+        self.site.events = Some(events.clone());
+        self
+    }
+
+    /// How long jobs are waited for, and how often they are asked after.
+    #[must_use]
+    pub fn wait_policy(mut self, wait: WaitPolicy) -> Self {
+        self.site.wait = wait;
         self
     }
 
@@ -110,65 +107,6 @@ impl TableauDestination {
         let engine = Arc::new(Engine::start(&self.location).await.map_err(engine_failed)?);
         *running = Some(Arc::clone(&engine));
         Ok(engine)
-    }
-
-    /// The datasource of a target; none when it or its project is not there.
-    async fn find(&self, project: &str, name: &str) -> Result<Option<Datasource>, DestinationError> {
-        let Some(found) = self.client.projects().find_path(&path(project)?).await.map_err(failed)? else {
-            return Ok(None);
-        };
-        self.find_in(&found.id, project, name).await
-    }
-
-    async fn find_in(&self, id: &ProjectId, project: &str, name: &str) -> Result<Option<Datasource>, DestinationError> {
-        let found = self.client.datasources().find_by_name(id, name).await.map_err(failed)?;
-        if found.len() > 1 {
-            let message = format!("Tableau: project '{project}' holds {} datasources named '{name}'", found.len());
-            return Err(DestinationError::new(DestinationErrorKind::Config, message)
-                .with_hint("rename or delete all but one of them, or land under another name"));
-        }
-        Ok(found.into_iter().next())
-    }
-
-    /// Publishes a whole extract and answers the datasource's id and the job.
-    async fn publish_full(
-        &self,
-        plan: &LoadPlan,
-        staged: &Staged,
-    ) -> Result<(DatasourceId, Option<String>), DestinationError> {
-        let Target { project, datasource } = &plan.target;
-        let parent = self.client.projects().ensure_path(&path(project)?).await.map_err(failed)?;
-        let request = || {
-            let file = FileSource::path(&staged.path);
-            PublishRequest::new(parent.id.clone(), datasource.as_str(), file).overwrite()
-        };
-        let job = match self.client.datasources().publish(request().as_job()).await.map_err(failed)? {
-            Published::Datasource(published) => return Ok((published.id, None)),
-            Published::Job(job) => job,
-        };
-        let job_id = job.id().to_string();
-        match self.end_of(&job, plan.target_id.as_deref()).await? {
-            JobEnd::Succeeded => {}
-            // Without leave to ask after jobs, only a publish that answers itself tells how it ended.
-            JobEnd::Hidden(_) => {
-                if let Published::Datasource(published) =
-                    self.client.datasources().publish(request()).await.map_err(failed)?
-                {
-                    return Ok((published.id, None));
-                }
-            }
-            JobEnd::Failed(note) => {
-                return Err(refused(&format!("publishing '{datasource}' failed: {note}")));
-            }
-        }
-        // The job does not name what it has published.
-        let published = self.find_in(&parent.id, project, datasource).await?;
-        let published = published.ok_or_else(|| {
-            let message = format!("Tableau: '{datasource}' was published, but is not listed in '{project}'");
-            DestinationError::new(DestinationErrorKind::Unknown, message)
-                .with_hint("run again; listings of Tableau lag behind for a while")
-        })?;
-        Ok((published.id, Some(job_id)))
     }
 
     /// Upserts a delta by key and answers the job.
@@ -193,7 +131,7 @@ impl TableauDestination {
         let mut waited = Duration::ZERO;
         let job = loop {
             let file = FileSource::path(&staged.path);
-            match self.client.datasources().update_data(&id, update.clone(), Some(file)).await {
+            match self.site.client.datasources().update_data(&id, update.clone(), Some(file)).await {
                 Ok(job) => break job,
                 Err(error) if error.kind() == ErrorKind::UpdateInProgress && waited < BUSY_WAIT => {
                     tokio::time::sleep(BUSY_PAUSE).await;
@@ -206,7 +144,7 @@ impl TableauDestination {
                 }
             }
         };
-        match self.end_of(&job, Some(id.as_str())).await? {
+        match self.site.end_of(&job, Some(id.as_str())).await? {
             JobEnd::Succeeded => Ok((id, Some(job.id().to_string()))),
             JobEnd::Failed(note) => Err(refused(&format!("updating '{}' failed: {note}", plan.target.datasource))),
             JobEnd::Hidden(UnknownReason::NotPermitted) => {
@@ -221,95 +159,21 @@ impl TableauDestination {
             }
         }
     }
-
-    /// Waits for a job and says how it ended. `thing` is what it works on, if that is known.
-    async fn end_of(&self, job: &JobHandle, thing: Option<&str>) -> Result<JobEnd, DestinationError> {
-        let waited = match &self.events {
-            Some(events) => job.wait_nudged(self.wait, events.of(thing)).await,
-            None => job.wait(self.wait).await,
-        };
-        match waited.map_err(|error| {
-            // It runs on, whatever kept us from asking.
-            DestinationError::new(DestinationErrorKind::Unknown, format!("Tableau: {error}")).with_cause(error)
-        })? {
-            JobOutcome::Succeeded(_) => Ok(JobEnd::Succeeded),
-            JobOutcome::Failed(status) => {
-                let notes = status.notes.join(" ");
-                let note = notes.lines().next().map(str::trim).filter(|note| !note.is_empty());
-                Ok(JobEnd::Failed(note.map_or_else(|| "Tableau gives no reason".to_owned(), shortened)))
-            }
-            JobOutcome::Cancelled(_) => Ok(JobEnd::Failed("somebody cancelled the job".to_owned())),
-            JobOutcome::Unknown(reason) => Ok(JobEnd::Hidden(reason)),
-            _ => {
-                let message = format!("Tableau: job {} has not ended within the time allowed", job.id());
-                Err(DestinationError::new(DestinationErrorKind::Unknown, message)
-                    .with_hint("run again later: the same load is delivered under the same request id"))
-            }
-        }
-    }
-
-    /// Answers what is refreshed, too, where that has an id.
-    async fn start_refresh(
-        &self,
-        target: &RefreshTarget,
-    ) -> Result<(Refresh, Option<String>), Option<DestinationError>> {
-        let (started, thing) = match target {
-            RefreshTarget::Datasource { project, name } => {
-                let found = self.find(project, name).await.map_err(Some)?;
-                let found = found.ok_or_else(|| Some(missing(target)))?;
-                (self.client.datasources().refresh(&found.id).await, Some(found.id.to_string()))
-            }
-            RefreshTarget::Workbook { project, name } => {
-                let parent = self.client.projects().find_path(&path(project).map_err(Some)?).await;
-                let parent = parent.map_err(|error| Some(failed(error)))?.ok_or_else(|| Some(missing(target)))?;
-                let found = self.client.workbooks().find_by_name(&parent.id, name).await;
-                let found = found.map_err(|error| Some(failed(error)))?;
-                let Some(workbook) = found.first() else {
-                    return Err(Some(missing(target)));
-                };
-                (self.client.workbooks().refresh(&workbook.id).await, Some(workbook.id.to_string()))
-            }
-            RefreshTarget::Task { id } => (self.client.tasks().run_now(&id.as_str().into()).await, None),
-        };
-        let started = started.map_err(|error| (error.kind() != ErrorKind::NoUpstream).then(|| failed(error)))?;
-        Ok((started, thing))
-    }
-}
-
-/// How a job ended, as far as it can be known.
-enum JobEnd {
-    Succeeded,
-    Failed(String),
-    Hidden(UnknownReason),
 }
 
 #[async_trait]
 impl Destination for TableauDestination {
     async fn inspect(&self, target: &Target) -> Result<TargetState, DestinationError> {
-        let Some(found) = self.find(&target.project, &target.datasource).await? else {
+        let Some(found) = self.site.look(target).await? else {
             return Ok(TargetState::Absent);
         };
-        let connections = self.client.datasources().connections(&found.id).await.map_err(failed)?;
-        let ours = connections.len() == 1
-            && connections
-                .iter()
-                .all(|connection| connection.kind.as_deref().is_some_and(|kind| kind.eq_ignore_ascii_case("hyper")));
-        if ours {
-            let version = self.watch.then_some(found.updated_at).flatten().map(|at| at.to_rfc3339());
-            return Ok(TargetState::Present { id: found.id.to_string(), version });
-        }
-        // To overwrite it would destroy somebody's connection for good.
-        let message = format!(
-            "Tableau: '{}' in '{}' is a datasource with a connection of its own, no extract that rows can land in",
-            target.datasource, target.project
-        );
-        Err(DestinationError::new(DestinationErrorKind::Config, message)
-            .with_hint("land under another name; to refresh this one after landing, name it in `refresh`"))
+        let version = self.watch.then_some(found.updated_at).flatten().map(|at| at.to_rfc3339());
+        Ok(TargetState::Present { id: found.id.to_string(), version })
     }
 
     async fn begin(&self, plan: &LoadPlan) -> Result<Box<dyn Load>, DestinationError> {
         let engine = self.engine().await?;
-        let path = self.spool.clear_for(&plan.dataset, &plan.run).await?;
+        let path = self.spool.clear_for(&plan.dataset, &plan.run, "hyper").await?;
         let writer = ExtractWriter::create(&engine, &path, &plan.schema).await.map_err(engine_failed)?;
         Ok(Box::new(ExtractLoad { writer, kind: plan.kind, _engine: engine }))
     }
@@ -320,11 +184,11 @@ impl Destination for TableauDestination {
 
     async fn publish(&self, plan: &LoadPlan, staged: &Staged) -> Result<Receipt, DestinationError> {
         let (id, job_id) = match plan.kind {
-            LoadKind::Full => self.publish_full(plan, staged).await?,
+            LoadKind::Full => self.site.publish(&plan.target, staged).await?,
             LoadKind::Delta => self.publish_delta(plan, staged).await?,
         };
         let target_version = if self.watch {
-            self.client.datasources().get(&id).await.map_err(failed)?.updated_at.map(|at| at.to_rfc3339())
+            self.site.client.datasources().get(&id).await.map_err(failed)?.updated_at.map(|at| at.to_rfc3339())
         } else {
             None
         };
@@ -339,24 +203,7 @@ impl Destination for TableauDestination {
     }
 
     async fn refresh(&self, target: &RefreshTarget) -> Result<RefreshReport, DestinationError> {
-        let report = |job_id, outcome| RefreshReport { target: target.clone(), job_id, outcome };
-        let (job, thing) = match self.start_refresh(target).await {
-            Ok((Refresh::Started(job), thing)) => (job, thing),
-            Ok((Refresh::AlreadyQueued, _)) => return Ok(report(None, RefreshOutcome::AlreadyQueued)),
-            Err(None) => return Ok(report(None, RefreshOutcome::NoUpstream)),
-            Err(Some(error)) => return Err(error),
-        };
-        let outcome = match self.end_of(&job, thing.as_deref()).await {
-            Ok(JobEnd::Succeeded) => RefreshOutcome::Succeeded,
-            Ok(JobEnd::Failed(note)) => RefreshOutcome::Failed(note),
-            Ok(JobEnd::Hidden(reason)) => RefreshOutcome::Unknown(match reason {
-                UnknownReason::Forgotten => "Tableau has forgotten the job".to_owned(),
-                UnknownReason::NotPermitted => "the Tableau user may not look at jobs".to_owned(),
-                _ => "Tableau does not say how the job ended".to_owned(),
-            }),
-            Err(error) => RefreshOutcome::Unknown(error.to_string()),
-        };
-        Ok(report(Some(job.id().to_string()), outcome))
+        self.site.refresh(target).await
     }
 
     async fn discard(&self, staged: &Staged) -> Result<(), DestinationError> {
@@ -400,33 +247,4 @@ impl Load for ExtractLoad {
     async fn abort(self: Box<Self>) -> Result<(), DestinationError> {
         self.writer.abort().await.map_err(engine_failed)
     }
-}
-
-/// The parts of a project path.
-fn path(project: &str) -> Result<Vec<&str>, DestinationError> {
-    let parts: Vec<&str> = project.split('/').map(str::trim).collect();
-    if parts.iter().any(|part| part.is_empty()) {
-        let message = format!("'{project}' is no project path");
-        return Err(DestinationError::new(DestinationErrorKind::Config, message)
-            .with_hint("write the names from the outermost project on, divided by '/'"));
-    }
-    Ok(parts)
-}
-
-fn refused(message: &str) -> DestinationError {
-    DestinationError::new(DestinationErrorKind::Rejected, format!("Tableau: {message}"))
-        .with_hint("run again: a full load replaces the datasource")
-}
-
-fn missing(target: &RefreshTarget) -> DestinationError {
-    DestinationError::new(DestinationErrorKind::Config, format!("Tableau: {target} is not there or not visible"))
-        .with_hint("check its name and project in `refresh`, and the rights of the Tableau user")
-}
-
-fn shortened(note: &str) -> String {
-    const LONGEST: usize = 300;
-    if note.chars().count() <= LONGEST {
-        return note.to_owned();
-    }
-    note.chars().take(LONGEST).chain(['…']).collect()
 }

@@ -64,7 +64,7 @@ pub(super) fn sql(doing: &str, error: &Error) -> StateError {
 }
 
 /// Whether the server has gone away with the connection, or is about to.
-pub(super) fn is_lost(error: &Error) -> bool {
+pub(crate) fn is_lost(error: &Error) -> bool {
     match error.code() {
         Some(code) => is_away(code),
         None => {

@@ -11,6 +11,7 @@
 mod audit;
 mod error;
 mod fingerprints;
+pub(crate) mod link;
 mod notes;
 mod options;
 mod parameters;
@@ -112,7 +113,7 @@ impl fmt::Debug for PostgresStore {
 }
 
 /// A name as SQL takes it.
-fn quoted(name: &str) -> String {
+pub(crate) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Config};
 
 use super::error::{self, unavailable};
@@ -35,10 +36,18 @@ pub(super) struct Pool {
 impl Pool {
     /// Makes the first connection at once: what is wrong with the address should be told now.
     pub(super) async fn open(resolved: &Resolved) -> Result<Arc<Self>, StateError> {
+        let pool = Self::new(resolved);
+        let first = pool.connect(false).await?;
+        pool.idle().push((first, Instant::now()));
+        Ok(pool)
+    }
+
+    /// Connects with the first use.
+    pub(super) fn new(resolved: &Resolved) -> Arc<Self> {
         let config = resolved.config.clone();
         let hosts = config.get_hosts().len().max(config.get_hostaddrs().len()).max(1);
         let each = config.get_connect_timeout().copied().unwrap_or_default() + HANDSHAKE;
-        let pool = Self {
+        Arc::new(Self {
             answer: each * u32::try_from(hosts).unwrap_or(u32::MAX),
             config,
             tls: resolved.tls.clone(),
@@ -47,10 +56,7 @@ impl Pool {
             permits: Arc::new(Semaphore::new(resolved.connections)),
             size: resolved.connections,
             wait: resolved.statement_timeout,
-        };
-        let first = pool.connect(false).await?;
-        pool.idle().push((first, Instant::now()));
-        Ok(Arc::new(pool))
+        })
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<(Client, Instant)>> {
@@ -58,14 +64,15 @@ impl Pool {
     }
 
     /// A connection that nobody else uses.
-    pub(super) async fn take(self: &Arc<Self>) -> Result<Connection, StateError> {
+    pub(super) async fn take(self: &Arc<Self>) -> Result<Connection, Unconnected> {
         let permit = tokio::time::timeout(self.wait, Arc::clone(&self.permits).acquire_owned()).await;
         let Ok(Ok(permit)) = permit else {
-            return Err(unavailable(format!(
+            let error = unavailable(format!(
                 "all {} connections to Postgres were in use for {} s; allow more, or let fewer datasets run at once",
                 self.size,
                 self.wait.as_secs()
-            )));
+            ));
+            return Err(Unconnected { error, code: None });
         };
         let reused = self.reuse();
         let is_fresh = reused.is_none();
@@ -83,13 +90,13 @@ impl Pool {
         idle.pop().map(|(client, _)| client)
     }
 
-    async fn connect(&self, was_there: bool) -> Result<Client, StateError> {
+    async fn connect(&self, was_there: bool) -> Result<Client, Unconnected> {
         let until = Instant::now() + PATIENCE;
         loop {
             // Of the client's own timeouts none is for a server that takes the connection and then says nothing.
             let answer = tokio::time::timeout(self.answer, self.config.connect(self.tls.clone())).await;
             let Ok(connected) = answer else {
-                return Err(error::silent(&self.place, self.answer));
+                return Err(Unconnected { error: error::silent(&self.place, self.answer), code: None });
             };
             match connected {
                 Ok((client, connection)) => {
@@ -102,12 +109,25 @@ impl Pool {
                 Err(failure) => {
                     let is_soon = error::is_starting(&failure) || was_there && error::is_refused(&failure);
                     if !is_soon || Instant::now() >= until {
-                        return Err(error::connecting(&self.place, &failure));
+                        let error = error::connecting(&self.place, &failure);
+                        return Err(Unconnected { error, code: failure.code().cloned() });
                     }
                     tokio::time::sleep(PAUSE).await;
                 }
             }
         }
+    }
+}
+
+/// No connection could be had; with the code of the server's refusal, where it was one.
+pub(super) struct Unconnected {
+    pub(super) error: StateError,
+    pub(super) code: Option<SqlState>,
+}
+
+impl From<Unconnected> for StateError {
+    fn from(failed: Unconnected) -> Self {
+        failed.error
     }
 }
 

@@ -18,7 +18,7 @@ pub(super) type Param<'a> = (&'a (dyn ToSql + Sync), Type);
 
 /// What a transaction is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Access {
+pub(crate) enum Access {
     /// Reads what is there at one moment, however many statements it takes.
     Read,
     /// As `Read`, with time to go through everything. Partitions of the trail stay while it goes on.
@@ -74,7 +74,7 @@ impl Prologues {
         Self([Access::Read, Access::ReadAll, Access::Write, Access::Lease, Access::WriteAll].map(prologue))
     }
 
-    fn of(&self, access: Access) -> &str {
+    pub(super) fn of(&self, access: Access) -> &str {
         let [read, read_all, write, lease, write_all] = &self.0;
         match access {
             Access::Read => read,

@@ -1,4 +1,4 @@
-//! The directory of loads on their way: `SPOOL/DATASET/RUN.hyper`.
+//! The directory of loads on their way: `SPOOL/DATASET/RUN.hyper`, or with the ending of another form.
 
 use std::fmt::Write as _;
 use std::io;
@@ -21,11 +21,16 @@ impl Spool {
 
     /// The path of a new load. What crashed runs of the dataset have left is removed: a run that begins a load has dealt with every
     /// load that still counted.
-    pub(super) async fn clear_for(&self, dataset: &DatasetId, run: &RunId) -> Result<PathBuf, DestinationError> {
+    pub(super) async fn clear_for(
+        &self,
+        dataset: &DatasetId,
+        run: &RunId,
+        ending: &str,
+    ) -> Result<PathBuf, DestinationError> {
         let directory = std::path::absolute(&self.root)
             .map(|root| root.join(safe(dataset.as_str())))
             .map_err(|error| io_failed("find", &self.root, error))?;
-        let file = directory.join(format!("{}.hyper", safe(run.as_str())));
+        let file = directory.join(format!("{}.{ending}", safe(run.as_str())));
         blocking(move || {
             create_private(&directory).map_err(|error| io_failed("create", &directory, error))?;
             let left = std::fs::read_dir(&directory).map_err(|error| io_failed("read", &directory, error))?;
@@ -83,7 +88,26 @@ pub(super) async fn remove(path: &Path) -> Result<(), DestinationError> {
     }
 }
 
-async fn blocking<T: Send + 'static>(
+/// Brings a finished file to the disk for good, and describes it.
+#[cfg(feature = "parquet")]
+pub(super) fn settle(path: &Path, rows: u64) -> Result<Staged, DestinationError> {
+    let failed = |error| io_failed("finish", path, error);
+    let mut file = std::fs::File::open(path).map_err(failed)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        file.set_permissions(std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
+    }
+    file.sync_all().map_err(failed)?;
+    #[cfg(unix)]
+    if let Some(directory) = path.parent() {
+        std::fs::File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed)?;
+    }
+    let (bytes, sha256) = digest::of_file(&mut file).map_err(failed)?;
+    Ok(Staged { path: path.to_owned(), rows, deletes: 0, bytes, sha256 })
+}
+
+pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, DestinationError> + Send + 'static,
 ) -> Result<T, DestinationError> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
@@ -112,7 +136,7 @@ mod tests {
     async fn only_what_was_sealed_is_intact() {
         let directory = tempfile::tempdir().unwrap();
         let spool = Spool::new(directory.path().join("spool"));
-        let path = spool.clear_for(&"a/b".into(), &RunId::new("1")).await.unwrap();
+        let path = spool.clear_for(&"a/b".into(), &RunId::new("1"), "hyper").await.unwrap();
         let staged = Staged {
             path: path.clone(),
             rows: 1,
@@ -127,7 +151,7 @@ mod tests {
         assert!(!is_intact(staged.clone()).await.unwrap(), "changed");
         std::fs::write(&path, "ab").unwrap();
         assert!(!is_intact(staged).await.unwrap(), "cut");
-        spool.clear_for(&"a/b".into(), &RunId::new("2")).await.unwrap();
+        spool.clear_for(&"a/b".into(), &RunId::new("2"), "hyper").await.unwrap();
         assert!(!path.exists(), "what a crashed run left is removed");
         remove(&path).await.unwrap();
     }
