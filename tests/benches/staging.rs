@@ -44,10 +44,10 @@ fn schema() -> Arc<Schema> {
     Arc::new(Schema { columns, key: vec![0, 1, 2], version, row_id, stamp, stamp_seconds, dimensions })
 }
 
-fn batch(schema: &Arc<Schema>, rows: impl Iterator<Item = (u64, u64)> + Clone) -> Batch {
+fn batch(schema: &Arc<Schema>, rows: &[(u64, u64)]) -> Batch {
     let columns = schema.columns.iter().enumerate().map(|(at, column)| {
         let mut data = ColumnData::for_type(column.kind);
-        for (row, times) in rows.clone() {
+        for &(row, times) in rows {
             let number = i64::try_from(row + if at > 2 { times } else { 0 }).unwrap();
             match &mut data.values {
                 Values::Text(texts) if at == 0 => texts.push("EPIC06").unwrap(),
@@ -71,7 +71,7 @@ async fn land(
     destination: &PostgresDestination,
     schema: &Arc<Schema>,
     kind: LoadKind,
-    rows: impl Iterator<Item = (u64, u64)> + Clone,
+    rows: impl Iterator<Item = (u64, u64)>,
 ) {
     let target = Target { project: "Finance".to_owned(), datasource: "Invoices".to_owned() };
     let state = destination.inspect(&target).await.unwrap();
@@ -81,7 +81,7 @@ async fn land(
     let plan = LoadPlan { dataset: "invoices".into(), run, kind, schema, target, target_id, request_id };
     let pages: Vec<Batch> = {
         let all: Vec<(u64, u64)> = rows.collect();
-        all.chunks(usize::try_from(PAGE).unwrap()).map(|page| batch(&plan.schema, page.iter().copied())).collect()
+        all.chunks(usize::try_from(PAGE).unwrap()).map(|page| batch(&plan.schema, page)).collect()
     };
     let began = Instant::now();
     let mut load = destination.begin(&plan).await.unwrap();
@@ -98,7 +98,7 @@ async fn land(
         staged.rows,
         staged.bytes as f64 / 1e6,
         sealed.as_secs_f64(),
-        (landed - sealed).as_secs_f64(),
+        landed.saturating_sub(sealed).as_secs_f64(),
         staged.rows as f64 / landed.as_secs_f64()
     );
 }
