@@ -71,7 +71,7 @@ async fn land(
     destination: &PostgresDestination,
     schema: &Arc<Schema>,
     kind: LoadKind,
-    rows: impl Iterator<Item = (u64, u64)> + Clone,
+    rows: impl Iterator<Item = (u64, u64)>,
 ) {
     let target = Target { project: "Finance".to_owned(), datasource: "Invoices".to_owned() };
     let state = destination.inspect(&target).await.unwrap();

@@ -75,9 +75,9 @@ async fn tables_of_others_and_names_that_cannot_be_are_left_alone() {
         told(&error, DestinationErrorKind::Config, &[name, "not made by this program", "land under another"]);
     }
     client.batch_execute("DROP TABLE tableau.\"Things\"").await.unwrap();
-    let simple = schema(&[]);
-    land(&destination, &simple, LoadKind::Full, &[(1, "a")]).await.unwrap();
-    let mut other = plan(&destination, &simple, LoadKind::Full, "Things").await;
+    let usual = schema(&[]);
+    land(&destination, &usual, LoadKind::Full, &[(1, "a")]).await.unwrap();
+    let mut other = plan(&destination, &usual, LoadKind::Full, "Things").await;
     other.dataset = "others".into();
     let error = destination.begin(&other).await.unwrap_err();
     told(&error, DestinationErrorKind::Config, &["'things'", "'others'", "UPDATE \"tableau_loads\".\"landed\""]);
@@ -95,13 +95,13 @@ async fn tables_of_others_and_names_that_cannot_be_are_left_alone() {
 async fn values_that_do_not_fit_are_told_by_column_and_not_by_content() {
     let database = database().await;
     let destination = destination(&database, Deletes::Hard);
-    let simple = schema(&[("Small", ColumnType::Int16)]);
-    let plan = plan(&destination, &simple, LoadKind::Full, "Things").await;
-    let error = stage(&destination, &plan, &[rows(&simple, &[(1, "secret row\0")])]).await.unwrap_err();
+    let small = schema(&[("Small", ColumnType::Int16)]);
+    let plan = plan(&destination, &small, LoadKind::Full, "Things").await;
+    let error = stage(&destination, &plan, &[rows(&small, &[(1, "secret row\0")])]).await.unwrap_err();
     told(&error, DestinationErrorKind::Value, &["column Name of row 1", "U+0000"]);
-    let error = stage(&destination, &plan, &[rows(&simple, &[(40_000, "secret row")])]).await.unwrap_err();
+    let error = stage(&destination, &plan, &[rows(&small, &[(40_000, "secret row")])]).await.unwrap_err();
     told(&error, DestinationErrorKind::Value, &["column Small of row 1", "outside of int16"]);
-    let error = land(&destination, &simple, LoadKind::Full, &[(1, "secret row"), (1, "secret row")]).await.unwrap_err();
+    let error = land(&destination, &small, LoadKind::Full, &[(1, "secret row"), (1, "secret row")]).await.unwrap_err();
     told(&error, DestinationErrorKind::Value, &["share a key"]);
     // A key that is too long for an index, whose content the server's details would quote.
     let texts = super::keyed(&[("Name", ColumnType::Text)], &[0]);
@@ -109,10 +109,10 @@ async fn values_that_do_not_fit_are_told_by_column_and_not_by_content() {
     let error = land(&destination, &texts, LoadKind::Full, &[(1, &long)]).await.unwrap_err();
     told(&error, DestinationErrorKind::Value, &["too long"]);
     // A row that somebody's constraint refuses.
-    land(&destination, &simple, LoadKind::Full, &[(1, "a")]).await.unwrap();
+    land(&destination, &small, LoadKind::Full, &[(1, "a")]).await.unwrap();
     let client = database.connect().await.unwrap();
     client.batch_execute("ALTER TABLE tableau.\"Things\" ADD CHECK (\"Name\" <> 'secret row')").await.unwrap();
-    let error = land(&destination, &simple, LoadKind::Full, &[(1, "secret row")]).await.unwrap_err();
+    let error = land(&destination, &small, LoadKind::Full, &[(1, "secret row")]).await.unwrap_err();
     told(&error, DestinationErrorKind::Value, &["23514"]);
     assert_eq!(text(&client, "SELECT \"Name\" FROM tableau.\"Things\"").await, "a", "nothing of it has happened");
 }
