@@ -39,7 +39,7 @@ impl Destinations {
             }) as _
         });
         let parquet = config.delivers(Deliver::Parquet).then(|| {
-            let destination = ParquetDestination::new(tableau.clone(), &config.spool);
+            let destination = ParquetDestination::new(tableau.clone(), &config.spool).watch_target(shared);
             Arc::new(match events {
                 Some(events) => destination.events(events),
                 None => destination,

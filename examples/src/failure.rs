@@ -34,7 +34,8 @@ pub(crate) struct Failure {
     next: Option<String>,
     causes: Vec<String>,
     exit: Exit,
-    /// Credentials were refused: the same ones are not offered again and again, since that locks accounts.
+    /// Credentials were refused: the same ones are not offered again and again, since that locks accounts. Or something else that does not
+    /// mend itself.
     refused: bool,
 }
 
@@ -164,7 +165,9 @@ impl From<kinetic_tableau_sync::StateError> for Failure {
                 "check that the file of `[state] store` exists, is readable and has space around it; or the rights in its database"
             }
         };
-        Self::of(&error, Some(hint))
+        // A database that refuses us, or a file that cannot be opened, is no passing trouble.
+        let refused = error.kind() == kinetic_tableau_sync::StateErrorKind::Storage;
+        Self { refused, ..Self::of(&error, Some(hint)) }
     }
 }
 

@@ -46,8 +46,10 @@ pub(crate) async fn start(config: &Config, store: &Store, events: &TableauEvents
         );
     }
     let listener = TcpListener::bind(options.listen).await.map_err(|error| {
-        Failure::usage(format!("[service] listen: {} cannot be listened on: {error}", options.listen))
-            .next("choose a port that is free, and an address of this machine")
+        let failure = Failure::new(format!("[service] listen: {} cannot be listened on: {error}", options.listen))
+            .next("choose a port that is free, and an address of this machine");
+        // A port that is in use may be free in a while, as when the worker before is about to end.
+        if error.kind() == std::io::ErrorKind::AddrInUse { failure } else { failure.into_usage() }
     })?;
     let address = listener.local_addr().map_err(|error| Failure::of(&error, None))?;
     let task = tokio::spawn(async move {

@@ -8,6 +8,7 @@ use kinetic_tableau_sync::{
     AuditStore, Destination, NoteStore, RejectStore, Source, StateStore, Syncer, SyncerBuilder,
 };
 use secrecy::{ExposeSecret as _, SecretString};
+use zeroize::Zeroizing;
 
 use crate::config::{Config, PostgresAddress, PostgresLocation, StoreLocation};
 use crate::failure::{Failure, Outcome};
@@ -133,14 +134,36 @@ pub(crate) async fn connection(config: &Config, address: &PostgresAddress) -> Ou
             let mut url = url.as_ref().clone();
             if let Some(password) = password {
                 let password = password.resolve(&config.secrets).await?;
-                url.set_password(Some(password.expose_secret()))
-                    .map_err(|()| Failure::usage("this address takes no password").next("name a user and a host"))?;
+                put_password(&mut url, password.expose_secret());
             }
             Ok(SecretString::from(url.as_str()))
         }
     }
 }
 
+/// Puts a password into an address. `Url` leaves '%' as it is, which the client takes for the begin of a code.
+fn put_password(url: &mut url::Url, password: &str) {
+    let password = Zeroizing::new(password.replace('%', "%25"));
+    // It fails for addresses without a host only, and the configuration takes none of those.
+    let _ = url.set_password(Some(&password));
+}
+
 fn at_postgres(error: kinetic_tableau_sync::store::StateError) -> Failure {
     Failure::from(error).within("[state] store")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_reaches_the_database_as_it_is() {
+        for password in ["plain", "50%41", "a:b@c/d?e#f", "100%", "ü%ü", " % %%"] {
+            let mut url = url::Url::parse("postgres://kt@db.example/kt").unwrap();
+            put_password(&mut url, password);
+            let read: tokio_postgres::Config = url.as_str().parse().unwrap();
+            assert_eq!(read.get_password(), Some(password.as_bytes()), "{password}");
+            assert_eq!((read.get_user(), read.get_dbname()), (Some("kt"), Some("kt")));
+        }
+    }
 }

@@ -8,7 +8,7 @@ use kinetic_tableau_sync::{Stop, SystemClock};
 
 use crate::config::{Config, SignIn};
 use crate::connect;
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 use crate::output::say;
 use crate::store::Store;
 
@@ -24,12 +24,13 @@ pub(crate) enum Taken {
     Share,
 }
 
-/// A token for this process: which one, and the slot that keeps others from it. None where sessions do not end one another.
+/// A token for this process: which one, and the slot that keeps others from it. None where sessions do not end one another, and where
+/// the store is one file: a slot that is held all day would keep every other process from it.
 pub(crate) async fn take(config: &Config, store: &Store, taken: Taken, stop: &Stop) -> Outcome<(usize, Option<Slot>)> {
-    let SignIn::Pat { tokens } = &config.tableau.sign_in else { return Ok((0, None)) };
-    let place = format!("tableau-token/{}/{}", config.tableau.url, config.tableau.site);
-    let names: Vec<String> = tokens.iter().map(|token| format!("{place}/{}", token.name)).collect();
-    let slots = Slots::new(store.state(), Arc::new(SystemClock), connect::owner(config)).ttl(config.worker.lease);
+    let (slots, names) = slots(config, store);
+    if names.is_empty() || store.state().locks_as_a_whole() {
+        return Ok((0, None));
+    }
     let mut told = false;
     loop {
         if let Some((nth, slot)) = slots.take_one_of(&names).await? {
@@ -43,12 +44,43 @@ pub(crate) async fn take(config: &Config, store: &Store, taken: Taken, stop: &St
             say(format_args!(
                 "{} each of the {} personal access tokens is in use by another worker; this one waits until one is free",
                 chrono::Utc::now().format("%Y-%m-%dT%H:%M:%SZ"),
-                tokens.len()
+                names.len()
             ));
         }
         tokio::select! {
             () = tokio::time::sleep(LOOK) => {}
-            () = stop.stopped() => return Ok((0, None)),
+            () = stop.stopped() => {
+                return Err(Failure::new("stopped while waiting for a personal access token").into_interrupted());
+            }
         }
     }
+}
+
+/// The tokens that no worker is using, with the slots that keep them so; all of them where nobody can tell.
+pub(crate) async fn free(config: &Config, store: Option<&Store>) -> Outcome<Vec<(usize, Option<Slot>)>> {
+    let SignIn::Pat { tokens } = &config.tableau.sign_in else { return Ok(vec![(0, None)]) };
+    let Some(store) = store.filter(|store| !store.state().locks_as_a_whole()) else {
+        return Ok((0..tokens.len()).map(|nth| (nth, None)).collect());
+    };
+    let (slots, names) = slots(config, store);
+    let mut free = Vec::new();
+    for (nth, name) in names.into_iter().enumerate() {
+        if let Some((_, slot)) = slots.take_one_of(&[name]).await? {
+            free.push((nth, Some(slot)));
+        }
+    }
+    Ok(free)
+}
+
+/// The slots of a store, and the names of those of the tokens.
+fn slots(config: &Config, store: &Store) -> (Slots, Vec<String>) {
+    let names = match &config.tableau.sign_in {
+        SignIn::Pat { tokens } => {
+            let place = format!("tableau-token/{}/{}", config.tableau.url, config.tableau.site);
+            tokens.iter().map(|token| format!("{place}/{}", token.name)).collect()
+        }
+        _ => Vec::new(),
+    };
+    let slots = Slots::new(store.state(), Arc::new(SystemClock), connect::owner(config)).ttl(config.worker.lease);
+    (slots, names)
 }

@@ -1,16 +1,16 @@
 //! SHA-256 of files, in hex.
 
 use std::fmt::Write as _;
-#[cfg(any(feature = "hyper", feature = "parquet"))]
+#[cfg(any(feature = "hyper", all(feature = "tableau", feature = "parquet")))]
 use std::fs::File;
-#[cfg(any(feature = "hyper", feature = "parquet"))]
+#[cfg(any(feature = "hyper", all(feature = "tableau", feature = "parquet")))]
 use std::io::{self, Read as _};
 
-#[cfg(any(feature = "hyper", feature = "parquet"))]
+#[cfg(any(feature = "hyper", all(feature = "tableau", feature = "parquet")))]
 use sha2::{Digest as _, Sha256};
 
 /// Length of a file in bytes, and its hash.
-#[cfg(any(feature = "hyper", feature = "parquet"))]
+#[cfg(any(feature = "hyper", all(feature = "tableau", feature = "parquet")))]
 pub(crate) fn of_file(file: &mut File) -> io::Result<(u64, String)> {
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 1 << 16];

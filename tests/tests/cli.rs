@@ -257,6 +257,31 @@ async fn check_is_content_with_what_works_and_changes_nothing() {
     let checks = json(&world.run(&["check", "--json"]).await);
     assert_eq!(checks["ok"], true, "{checks}");
     assert!(world.tableau.extract_path("AP invoices").is_none());
+    let told = checks["checks"].as_array().unwrap().iter().map(|check| check["message"].as_str().unwrap());
+    let told: Vec<&str> = told.collect();
+    assert!(told.iter().any(|told| told.contains(" starts in ")), "the engine was tried out: {told:?}");
+    assert!(told.iter().any(|told| told.contains("kinetic-tableau-spool can be written to")), "{told:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn check_finds_what_would_fail_only_behind_the_landing() {
+    let world = World::start(5).await;
+    world.tableau.add_datasource_with_upstream("Finance", "Ledger");
+    // A file stands where the spool would be.
+    std::fs::write(world.directory.path().join("file"), "").unwrap();
+    world.configure(|text| {
+        format!("[engine]\nspool = \"file/spool\"\n{text}refresh = [{{ datasource = \"Ledger\", project = \"Finance\" }}, {{ workbook = \"Nope\", project = \"Finance\" }}]\n")
+    });
+    let output = world.run(&["check", "--json"]).await;
+    assert_eq!(output.status.code(), Some(1));
+    let checks = json(&output)["checks"].as_array().unwrap().clone();
+    let of =
+        |words: &str| checks.iter().find(|check| check["check"].as_str().unwrap().contains(words)).unwrap().clone();
+    assert_eq!(of("spool")["ok"], false, "{checks:?}");
+    assert_eq!(of("Ledger")["ok"], true, "{checks:?}");
+    let nope = of("Nope");
+    assert_eq!(nope["ok"], false);
+    assert!(nope["message"].as_str().unwrap().contains("not there") && nope["next"].is_string(), "{nope}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -104,6 +104,12 @@ async fn a_worker_follows_its_schedule_its_operators_and_the_ends_of_processes()
     worker.says(": delta, ").await;
     world.is_equal().await;
 
+    // A worker that has nothing to do keeps nobody from the state.
+    world.kinetic.random_changes("APInvoices", 9, 4);
+    succeeded(&world.run(&["sync"]).await);
+    world.is_equal().await;
+    succeeded(&world.run(&["audit", "--prune", "400d"]).await);
+
     worker.signal("TERM");
     worker.says("what has landed stands").await;
     let ended = timeout(LONG, worker.process.wait()).await.unwrap().unwrap();

@@ -31,11 +31,9 @@ struct Worker {
 }
 
 impl Worker {
-    async fn start(world: &World, database: Option<&Database>, name: &str) -> Self {
+    async fn start(world: &World, database: &Database, name: &str) -> Self {
         let mut command = world.command(&["run", "--config", &format!("{name}.toml")]).await;
-        if let Some(database) = database {
-            command.env("KT_STATE", database.url()).env("KT_PAT_2", SECRET);
-        }
+        command.env("KT_STATE", database.url()).env("KT_PAT_2", SECRET);
         let mut process = command.spawn().unwrap();
         let said = Arc::new(Mutex::new(Vec::new()));
         let mut out = BufReader::new(process.stdout.take().unwrap()).lines();
@@ -62,6 +60,10 @@ impl Worker {
         let id = self.process.id().expect("it runs").to_string();
         assert!(std::process::Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap().success());
     }
+}
+
+async fn database() -> Database {
+    PostgresServer::shared().await.expect("Postgres is needed for this test").database().await.unwrap()
 }
 
 fn text(workers: &[Worker]) -> String {
@@ -108,7 +110,7 @@ fn fault(numbers: &mut Numbers) -> (bool, Fault) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_workers_on_one_postgres_lose_and_double_nothing_whatever_befalls_them() {
-    let database = PostgresServer::shared().await.expect("Postgres is needed for this test").database().await.unwrap();
+    let database = database().await;
     let world = World::start_with(400, |tableau| tableau.another_token(TOKEN, SECRET)).await;
     let names = ["one", "other"];
     let tokens = format!(
@@ -134,7 +136,7 @@ async fn two_workers_on_one_postgres_lose_and_double_nothing_whatever_befalls_th
         .unwrap();
     let mut workers = Vec::new();
     for name in names {
-        workers.push(Worker::start(&world, Some(&database), name).await);
+        workers.push(Worker::start(&world, &database, name).await);
     }
     until("the full load", &workers, async || workers.iter().any(|worker| worker.times(": full load, ") > 0)).await;
 
@@ -157,7 +159,7 @@ async fn two_workers_on_one_postgres_lose_and_double_nothing_whatever_befalls_th
         if round % 3 == 2 {
             workers[struck].process.kill().await.unwrap();
             dead.push_str(&text(&workers[struck..=struck]));
-            workers[struck] = Worker::start(&world, Some(&database), names[struck]).await;
+            workers[struck] = Worker::start(&world, &database, names[struck]).await;
         } else {
             workers[struck].signal("STOP");
             sleep(LEASE + Duration::from_millis(500)).await;
@@ -237,8 +239,11 @@ fn proves_once_and_only_newer(trail: &str, rows: usize) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_whose_token_is_in_use_stands_by_until_it_is_free() {
     let world = World::start(30).await;
-    world.configure(|text| text + "schedule = \"every 1s\"\n");
-    let start = async || Worker::start(&world, None, "kinetic-tableau").await;
+    let database = database().await;
+    world.configure(|text| {
+        text.replace("store = \"sqlite:state.db\"", "store = { env = \"KT_STATE\" }") + "schedule = \"every 1s\"\n"
+    });
+    let start = async || Worker::start(&world, &database, "kinetic-tableau").await;
     let first = [start().await];
     until("the full load", &first, async || first[0].times(": full load, ") > 0).await;
     let second = [start().await];
@@ -254,5 +259,9 @@ async fn a_worker_whose_token_is_in_use_stands_by_until_it_is_free() {
     let [mut second] = second;
     second.signal("TERM");
     tokio::time::timeout(LONG, second.process.wait()).await.unwrap().unwrap();
-    world.is_equal().await;
+    world
+        .is_equal_with(|command| {
+            command.env("KT_STATE", database.url());
+        })
+        .await;
 }

@@ -1,9 +1,10 @@
 //! `check`: could a sync work? Looks at everything a sync needs, one after the other, and changes nothing.
 
+use std::path::Path;
 use std::time::Instant;
 
-use kinetic_tableau_sync::hyper::EngineLocation;
-use kinetic_tableau_sync::{KineticSource, Resolution, TargetState, Track};
+use kinetic_tableau_sync::hyper::{Engine, EngineLocation};
+use kinetic_tableau_sync::{KineticSource, RefreshTarget, Resolution, TargetState, Track};
 use serde::Serialize;
 
 use crate::config::{Config, Dataset, Deliver, SecretRef, SignIn, StoreLocation};
@@ -12,6 +13,7 @@ use crate::deliver::Destinations;
 use crate::failure::{Exit, Failure, Outcome, one_line};
 use crate::output::{self, say};
 use crate::store::Store;
+use crate::tokens;
 
 #[derive(Debug, Serialize)]
 struct Report {
@@ -63,8 +65,11 @@ pub(super) async fn run(config: &Config, json: bool) -> Outcome<Exit> {
         findings.note(format!("secret {}", reference.place()), secret(config, reference).await);
     }
     // Without an extract nobody asks for it.
-    let engine = if config.delivers(Deliver::Tableau) { findings.note("engine", engine()) } else { None };
+    let engine = if config.delivers(Deliver::Tableau) { findings.note("engine", engine().await) } else { None };
     findings.note("state", state(config).await);
+    if config.delivers(Deliver::Tableau) || config.delivers(Deliver::Parquet) {
+        findings.note("spool", spool(config));
+    }
     if let Some(kinetic) = findings.note("kinetic", kinetic(config).await) {
         let source = KineticSource::new(kinetic);
         for dataset in &config.datasets {
@@ -133,6 +138,62 @@ async fn targets(
             findings.note(check, state.map(|state| ((), delivery(dataset, &state))));
         }
     }
+    if is_signed_in {
+        let mut asked = Vec::new();
+        for target in config.datasets.iter().flat_map(|dataset| &dataset.spec.refresh) {
+            if !asked.contains(&target) {
+                asked.push(target);
+                findings.note(format!("refresh of {target}"), refreshable(client, target).await);
+            }
+        }
+    }
+}
+
+/// Whether what is to be refreshed is there. Nothing is refreshed.
+async fn refreshable(client: &tableau_rest::Client, target: &RefreshTarget) -> Outcome<((), String)> {
+    let failed = |error| connect::at_tableau(client, error);
+    let missing = || {
+        Failure::new(format!("{target} is not there, or not visible to this user"))
+            .next("check its name and project in `refresh`, and the rights of the Tableau user")
+    };
+    let project = async |project: &str| {
+        let path: Vec<&str> = project.split('/').map(str::trim).collect();
+        client.projects().find_path(&path).await.map_err(failed)?.ok_or_else(missing)
+    };
+    let found = match target {
+        RefreshTarget::Datasource { project: path, name } => {
+            let project = project(path).await?;
+            client.datasources().find_by_name(&project.id, name).await.map_err(failed)?.len()
+        }
+        RefreshTarget::Workbook { project: path, name } => {
+            let project = project(path).await?;
+            client.workbooks().find_by_name(&project.id, name).await.map_err(failed)?.len()
+        }
+        RefreshTarget::Task { id } => {
+            client.tasks().get(&id.as_str().into()).await.map_err(failed)?;
+            1
+        }
+        _ => 1,
+    };
+    match found {
+        0 => Err(missing()),
+        _ => Ok(((), "there; it is refreshed behind each landing".to_owned())),
+    }
+}
+
+/// Whether loads can be staged where the configuration says.
+fn spool(config: &Config) -> Outcome<((), String)> {
+    let place = &config.spool;
+    // A directory that is not there yet is made by the first sync, in one that is.
+    let there = place.ancestors().find(|path| path.exists()).unwrap_or(Path::new("."));
+    if !there.is_dir() {
+        return Err(Failure::new(format!("{} is no directory", there.display())).next("correct `[engine] spool`"));
+    }
+    tempfile::tempfile_in(there).map_err(|error| {
+        Failure::new(format!("nothing can be written to {}: {error}", there.display()))
+            .next("let this user write there, or correct `[engine] spool`")
+    })?;
+    Ok(((), format!("{} can be written to", place.display())))
 }
 
 /// How a dataset is delivered, and what is there.
@@ -156,9 +217,13 @@ fn delivery(dataset: &Dataset, state: &TargetState) -> String {
     }
 }
 
-fn engine() -> Outcome<(EngineLocation, String)> {
+/// The engine, started once to see that it runs here.
+async fn engine() -> Outcome<(EngineLocation, String)> {
     let location = EngineLocation::find()?;
-    let message = format!("{} ({})", location.hyperd.display(), location.origin);
+    let began = Instant::now();
+    drop(Engine::start(&location).await?);
+    let took = began.elapsed().as_millis();
+    let message = format!("{} ({}) starts in {took} ms", location.hyperd.display(), location.origin);
     Ok((location, message))
 }
 
@@ -258,7 +323,17 @@ fn spelled(track: &Track) -> String {
 
 /// Signs in, with each token where there are several. Answers the client of the first one.
 async fn tableau(config: &Config) -> Outcome<(tableau_rest::Client, String)> {
-    let client = connect::tableau(config, 0).await?;
+    // A second sign-in with a token ends the session of the worker that is using it.
+    let store = match config.store {
+        StoreLocation::Postgres(_) => match Store::open_for_reading(config).await {
+            Ok(Some(_)) => Store::open(config).await.ok(),
+            _ => None,
+        },
+        _ => None,
+    };
+    let free = tokens::free(config, store.as_ref()).await?;
+    let first = free.first().map_or(0, |(nth, _)| *nth);
+    let client = connect::tableau(config, first).await?;
     let began = Instant::now();
     let server = client.server_info().await.map_err(|error| connect::at_tableau(&client, error))?;
     client.sign_in().await.map_err(|error| connect::at_tableau(&client, error))?;
@@ -267,13 +342,19 @@ async fn tableau(config: &Config) -> Outcome<(tableau_rest::Client, String)> {
     if let SignIn::Pat { tokens: all } = &config.tableau.sign_in
         && all.len() > 1
     {
-        for (nth, token) in all.iter().enumerate().skip(1) {
+        for (nth, token) in free.iter().skip(1).filter_map(|(nth, _)| Some((*nth, all.get(*nth)?))) {
             let other = connect::tableau(config, nth).await?;
             let signed_in = other.sign_in().await.map_err(|error| connect::at_tableau(&other, error));
             signed_in.map_err(|failure| failure.within(&format!("token '{}'", token.name)))?;
             connect::sign_out(&other).await;
         }
-        tokens = format!(", with each of {} tokens", all.len());
+        tokens = match all.len() - free.len() {
+            0 => format!(", with each of {} tokens", all.len()),
+            used => format!(", with each of {} tokens but {used} that workers are using", all.len()),
+        };
+    }
+    for slot in free.into_iter().filter_map(|(_, slot)| slot) {
+        slot.release().await;
     }
     let site = if config.tableau.site.is_empty() { "the default site" } else { &config.tableau.site };
     let message = format!(

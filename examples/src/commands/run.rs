@@ -62,18 +62,31 @@ async fn connected(config: &Config, stop: &Stop, abandon: &Stop, verbose: bool) 
     let events = TableauEvents::new();
     let mut service = None;
     loop {
-        let Some(session) = open(config, stop, abandon, &events, verbose).await? else { return Ok(Exit::Interrupted) };
+        // Giving up the runs of this session must not give up those of the next one.
+        let given_up = Stop::new();
+        let Some(session) = open(config, stop, &given_up, &events, verbose).await? else {
+            return Ok(Exit::Interrupted);
+        };
         tell_when_due(config, &session).await;
-        if service.is_none() {
-            service = service::start(config, session.store(), &events).await?;
-            if let Some(service) = &service {
-                let webhooks = if service.webhooks { " /hooks/tableau/SECRET" } else { "" };
-                log(&format!("http://{} serves /health/live /health/ready /metrics{webhooks}", service.address));
+        let begun = async {
+            if service.is_none() {
+                service = service::start(config, session.store(), &events).await?;
+                if let Some(service) = &service {
+                    let webhooks = if service.webhooks { " /hooks/tableau/SECRET" } else { "" };
+                    log(&format!("http://{} serves /health/live /health/ready /metrics{webhooks}", service.address));
+                }
             }
-        }
+            worker(config, &session, &given_up, verbose).await
+        };
+        let worker = match begun.await {
+            Ok(worker) => worker,
+            Err(failure) => {
+                session.close().await;
+                return Err(failure);
+            }
+        };
         // Ends with this session, or with the process.
         let session_stop = Stop::new();
-        let worker = worker(config, &session, abandon, verbose).await?;
         let ended = async {
             let lost = tokio::select! {
                 () = stop.stopped() => false,
@@ -82,7 +95,16 @@ async fn connected(config: &Config, stop: &Stop, abandon: &Stop, verbose: bool) 
             session_stop.now();
             lost
         };
-        let ((), lost) = tokio::join!(worker.run(&session_stop), ended);
+        let lost = {
+            let mut works = std::pin::pin!(async { tokio::join!(worker.run(&session_stop), ended).1 });
+            tokio::select! {
+                lost = &mut works => lost,
+                () = abandon.stopped() => {
+                    given_up.now();
+                    works.await
+                }
+            }
+        };
         session.close().await;
         if !lost {
             return Ok(Exit::Interrupted);
@@ -115,12 +137,15 @@ async fn open(
     loop {
         let progress = Arc::new(Reporter::for_log());
         let opening = Opening { progress, stop: abandon, taken: Taken::Wait, waiting: stop, events: Some(events) };
-        match Session::open(config, opening).await {
-            Ok(session) if stop.is_stopped() => {
-                session.close().await;
-                return Ok(None);
-            }
+        // Nothing has been begun yet, so that nothing has to be ended.
+        let opened = tokio::select! {
+            biased;
+            opened = Session::open(config, opening) => opened,
+            () = stop.stopped() => return Ok(None),
+        };
+        match opened {
             Ok(session) => return Ok(Some(session)),
+            Err(_) if stop.is_stopped() => return Ok(None),
             // A configuration does not mend itself, and neither does a password.
             Err(failure) if !failure.may_pass() => return Err(failure),
             Err(failure) => {

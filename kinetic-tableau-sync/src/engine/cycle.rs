@@ -13,7 +13,7 @@ use crate::audit::{AuditEntry, AuditEvent};
 use crate::checkpoint::{Checkpoint, Counts, Findings, Intent, Landed, Reconciled, RunSummary};
 use crate::destination::{LoadKind, RefreshReport, TargetState};
 use crate::mapping::Mapper;
-use crate::model::{Cursor, DatasetSpec, RunId, Schema, Track};
+use crate::model::{ColumnType, Cursor, DatasetSpec, RunId, Schema, Track};
 use crate::remedy::Remedy;
 use crate::store::Lease;
 
@@ -346,8 +346,8 @@ impl Cycle<'_> {
 
     /// Whether a full load takes the place of rows whose keys mean the same.
     fn replaces(&self, plan: &Plan) -> bool {
-        fn keys(schema: &Schema) -> Vec<&str> {
-            schema.key_columns().map(|column| column.name.as_str()).collect()
+        fn keys(schema: &Schema) -> Vec<(&str, ColumnType)> {
+            schema.key_columns().map(|column| (column.name.as_str(), column.kind)).collect()
         }
         self.checkpoint.landed.as_ref().is_some_and(|landed| {
             landed.target == plan.spec.target

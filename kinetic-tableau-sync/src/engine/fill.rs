@@ -116,7 +116,10 @@ impl<'a> Work<'a> {
         filling.load = Some(self.parts.destination.begin(&plan).await.map_err(|error| self.error(Stage::Load, error))?);
         let filled = async {
             let through = self.fill_full(&mut filling, head).await?;
-            self.note_replaced(&mut filling).await?;
+            // A load that is refused for having too few rows takes nothing away.
+            if filling.counts.inserted >= self.must_keep {
+                self.note_replaced(&mut filling).await?;
+            }
             Ok(through)
         };
         match filled.await {

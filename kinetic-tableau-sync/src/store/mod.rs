@@ -53,6 +53,12 @@ pub struct Lease {
 /// Keeps checkpoints and leases.
 #[async_trait]
 pub trait StateStore: std::fmt::Debug + Send + Sync + 'static {
+    /// Whether any lease keeps other processes from the whole store, as the lock of a file does. Then none is held while nothing is run.
+    /// By default it does not.
+    fn locks_as_a_whole(&self) -> bool {
+        false
+    }
+
     /// The checkpoint of a dataset; none before the first [`store`](StateStore::store).
     ///
     /// # Errors

@@ -182,7 +182,14 @@ impl<'a> Work<'a> {
             let Some(slot) = self.parts().slots.take(&limit).await? else { return Ok(0) };
             self.looking.insert(system.to_owned(), slot);
         }
-        self.watch.look(system, now).await
+        let looked = self.watch.look(system, now).await;
+        if self.parts().state.locks_as_a_whole()
+            && let Some(slot) = self.looking.remove(system)
+        {
+            // Held all day it would keep every other process from the store.
+            slot.release().await;
+        }
+        looked
     }
 
     /// Datasets whose controls have changed are looked at at once.

@@ -265,6 +265,12 @@ async fn rows_that_a_full_load_takes_away_are_told_in_the_trail() {
     world.source.table.lock().unwrap().rows.remove(&9);
     world.run().await.unwrap();
     assert_eq!(deleted(&world).await.len(), 2);
+    // What is refused for having too few rows takes nothing away.
+    world.source.table.lock().unwrap().rows.retain(|num, _| *num < 20);
+    world.destination.place.lock().unwrap().datasource = None;
+    let refused = world.run().await.unwrap_err();
+    assert!(matches!(refused.cause(), Cause::Loss(_)), "{refused}");
+    assert_eq!(deleted(&world).await.len(), 2);
     assert_eq!(world.store.verify().await.unwrap().first_broken, None);
 }
 

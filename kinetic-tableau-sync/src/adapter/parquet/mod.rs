@@ -18,6 +18,7 @@ use self::cells::Chunk;
 use self::file::Writing;
 use super::TableauEvents;
 use super::site::Site;
+use super::site::failure::failed;
 use super::spool::{self, Spool};
 use crate::batch::{Batch, Values};
 use crate::destination::{
@@ -35,6 +36,7 @@ const GROUP_BYTES: usize = 24 << 20;
 pub struct ParquetDestination {
     site: Site,
     spool: Spool,
+    watch: bool,
 }
 
 impl ParquetDestination {
@@ -42,13 +44,21 @@ impl ParquetDestination {
     /// [`HyperOptions::spool`](crate::HyperOptions::spool). Nothing is started or sent yet.
     #[must_use]
     pub fn new(client: Client, spool: impl Into<PathBuf>) -> Self {
-        Self { site: Site::new(client), spool: Spool::new(spool.into()) }
+        Self { site: Site::new(client), spool: Spool::new(spool.into()), watch: false }
     }
 
     /// Hears of the ends of jobs by webhooks as well, so that they are noticed at once. Asking goes on beside it.
     #[must_use]
     pub fn events(mut self, events: &TableauEvents) -> Self {
         self.site.events = Some(events.clone());
+        self
+    }
+
+    /// As [`TableauDestination::watch_target`](crate::TableauDestination::watch_target): whether a datasource that somebody else has written
+    /// to since the last landing is loaded anew.
+    #[must_use]
+    pub fn watch_target(mut self, watch: bool) -> Self {
+        self.watch = watch;
         self
     }
 
@@ -64,7 +74,10 @@ impl ParquetDestination {
 impl Destination for ParquetDestination {
     async fn inspect(&self, target: &Target) -> Result<TargetState, DestinationError> {
         Ok(match self.site.look(target).await? {
-            Some(found) => TargetState::Present { id: found.id.to_string(), version: None },
+            Some(found) => {
+                let version = self.watch.then_some(found.updated_at).flatten().map(|at| at.to_rfc3339());
+                TargetState::Present { id: found.id.to_string(), version }
+            }
             None => TargetState::Absent,
         })
     }
@@ -85,11 +98,16 @@ impl Destination for ParquetDestination {
 
     async fn publish(&self, plan: &LoadPlan, staged: &Staged) -> Result<Receipt, DestinationError> {
         let (id, job_id) = self.site.publish(&plan.target, staged).await?;
+        let target_version = if self.watch {
+            self.site.client.datasources().get(&id).await.map_err(failed)?.updated_at.map(|at| at.to_rfc3339())
+        } else {
+            None
+        };
         Ok(Receipt {
             target_id: id.to_string(),
             request_id: plan.request_id.clone(),
             job_id,
-            target_version: None,
+            target_version,
             rows: staged.rows,
             landed_at: chrono::Utc::now(),
         })

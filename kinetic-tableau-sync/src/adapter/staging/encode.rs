@@ -215,6 +215,13 @@ fn decimal(value: i128, scale: u8, limit: i128, out: &mut BytesMut) -> Result<()
 
 fn unfit(wanted: &Wanted, number: u64, why: &Unfit) -> DestinationError {
     let Wanted { name, kind, .. } = wanted;
+    let hint = match why {
+        Unfit::Null => format!("take {name} out of `key`, or give the dataset another key"),
+        Unfit::Zero => format!("correct the row in Kinetic, or take {name} out of `select`"),
+        Unfit::Range | Unfit::Form => {
+            format!("give {name} a wider type in `types`, for instance \"decimal(38,10)\", or take it out of `select`")
+        }
+    };
     let why = match why {
         Unfit::Null => "is null, but part of the key".to_owned(),
         Unfit::Range => format!("is outside of {kind}"),
@@ -222,9 +229,7 @@ fn unfit(wanted: &Wanted, number: u64, why: &Unfit) -> DestinationError {
         Unfit::Zero => "holds the character U+0000, which Postgres does not keep".to_owned(),
     };
     let message = format!("staging: column {name} of row {} {why}", number + 1);
-    DestinationError::new(DestinationErrorKind::Value, message).with_hint(format!(
-        "give {name} a wider type in `types`, for instance \"decimal(38,10)\", or take it out of `select`"
-    ))
+    DestinationError::new(DestinationErrorKind::Value, message).with_hint(hint)
 }
 
 #[cfg(test)]

@@ -161,6 +161,10 @@ fn check_fence(transaction: &Transaction<'_>, lease: &Lease) -> Result<(), State
 
 #[async_trait]
 impl StateStore for SqliteStore {
+    fn locks_as_a_whole(&self) -> bool {
+        true
+    }
+
     async fn load(&self, dataset: &DatasetId) -> Result<Option<Versioned>, StateError> {
         let dataset = dataset.clone();
         self.blocking(move |_, connection| {
