@@ -1,8 +1,8 @@
 //! What runs tell to `metrics` and `tracing`.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::sync::{Arc, Mutex};
 
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 
@@ -56,12 +56,17 @@ async fn counts_of_runs_findings_and_failures_are_measured_by_fixed_names() {
     assert!(told.keys().all(|name| !name.contains("vendor")), "no value of a row is a label: {told:#?}");
 }
 
-#[derive(Clone, Debug, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
+thread_local! {
+    /// What is traced on this thread, once somebody wants it.
+    static TRACED: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Lines;
 
 impl Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
+        TRACED.with_borrow_mut(|traced| traced.iter_mut().for_each(|traced| traced.extend_from_slice(bytes)));
         Ok(bytes.len())
     }
 
@@ -72,20 +77,17 @@ impl Write for Lines {
 
 #[tokio::test]
 async fn each_step_of_a_run_is_traced_within_a_span_that_names_dataset_worker_and_goal() {
-    let lines = Lines::default();
-    let writer = lines.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_ansi(false)
-        .with_writer(move || writer.clone())
-        .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let subscriber =
+        tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_ansi(false).with_writer(|| Lines).finish();
+    // For all threads: whether a place of the code is listened to is remembered for the process, and other tests come by there, too.
+    tracing::subscriber::set_global_default(subscriber).unwrap();
+    TRACED.set(Some(Vec::new()));
     let world = World::new();
     world.seed(9);
     world.syncer().owner("worker 1").build().run(&world.spec).await.unwrap();
     world.source.fail_after.store(0, std::sync::atomic::Ordering::SeqCst);
     world.run().await.unwrap_err();
-    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let text = String::from_utf8(TRACED.take().unwrap()).unwrap();
     let span = "sync.run{dataset=ap worker=\"worker 1\" goal=\"changes\"}";
     for step in ["started kind=Full", "staged rows=9", "landed rows=9", "ended run="] {
         let line = text.lines().find(|line| line.contains(step)).unwrap_or_else(|| panic!("no {step:?} in\n{text}"));
