@@ -1,4 +1,5 @@
-//! Spans and events behind the feature `tracing`, counts behind the feature `metrics`. Names and fields are fixed; no address, body or secret in them.
+//! Spans and events behind the feature `tracing`, counts behind the feature `metrics`. Names and fields are fixed; no address, body or
+//! secret in them.
 
 use std::future::Future;
 
