@@ -106,6 +106,11 @@ impl Failure {
         self.next.as_deref()
     }
 
+    /// What lies behind it, the nearest first.
+    pub(crate) fn causes(&self) -> impl Iterator<Item = String> {
+        self.causes.iter().map(|cause| one_line(cause))
+    }
+
     /// The lines for the terminal. The causes are for those who ask (`--verbose`): the message stands on its own.
     pub(crate) fn render(&self, verbose: bool) -> String {
         let mut text = format!("error: {}\n", one_line(&self.message));
@@ -114,8 +119,8 @@ impl Failure {
             let _ = writeln!(text, "  next: {}", one_line(next));
         }
         if verbose {
-            for cause in &self.causes {
-                let _ = writeln!(text, "  because: {}", one_line(cause));
+            for cause in self.causes() {
+                let _ = writeln!(text, "  because: {cause}");
             }
         }
         text

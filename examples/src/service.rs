@@ -1,5 +1,11 @@
 //! The web service beside a worker: health, metrics, and Tableau's webhooks.
 
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use axum::Router;
+use axum::extract::Request;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
 use kinetic_tableau_sync::TableauEvents;
 use kinetic_tableau_sync::service::{Health, Webhooks};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
@@ -7,6 +13,7 @@ use secrecy::ExposeSecret as _;
 use tableau_rest::Receiver;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tower::ServiceExt as _;
 
 use crate::config::Config;
 use crate::connect;
@@ -23,28 +30,26 @@ pub(crate) struct Service {
     task: JoinHandle<()>,
     /// Where it listens.
     pub(crate) address: std::net::SocketAddr,
-    /// Whether webhooks are taken.
-    pub(crate) webhooks: bool,
+    /// Takes webhooks, until the router has it.
+    receiver: Mutex<Option<Receiver>>,
+    webhooks: bool,
+    /// What needs the store, once there is one.
+    later: Arc<OnceLock<Router>>,
 }
 
-/// Begins to serve what `[service]` says; none without such a section.
-pub(crate) async fn start(config: &Config, store: &Store, events: &TableauEvents) -> Outcome<Option<Service>> {
+/// Begins to serve what `[service]` says; none without such a section. A worker may have to wait for its systems or its token, so that
+/// it lives and is not ready before it [has a store](Service::connected).
+pub(crate) async fn start(config: &Config) -> Outcome<Option<Service>> {
     let Some(options) = &config.service else { return Ok(None) };
-    let metrics = recorder()?;
-    let shown = metrics.clone();
-    let mut app = Health::new(store.notes())
-        .owner(connect::owner(config))
-        .router()
-        .route("/metrics", axum::routing::get(async move || shown.render()));
-    if let Some(secret) = &options.webhook_secret {
-        let secret = secret.resolve(&config.secrets).await?;
-        let receiver = Receiver::new(secret.expose_secret())
-            .map_err(|error| Failure::from(error).within("[service] webhook_secret").into_usage())?;
-        let datasets = config.datasets.iter().map(|dataset| dataset.spec.clone());
-        app = app.merge(
-            Webhooks::new(receiver, events).audit(store.audit(), datasets).redactor(output::redactor()).router(),
-        );
-    }
+    let webhooks = match &options.webhook_secret {
+        Some(secret) => {
+            let secret = secret.resolve(&config.secrets).await?;
+            let receiver = Receiver::new(secret.expose_secret())
+                .map_err(|error| Failure::from(error).within("[service] webhook_secret").into_usage())?;
+            Some(receiver)
+        }
+        None => None,
+    };
     let listener = TcpListener::bind(options.listen).await.map_err(|error| {
         let failure = Failure::new(format!("[service] listen: {} cannot be listened on: {error}", options.listen))
             .next("choose a port that is free, and an address of this machine");
@@ -52,6 +57,17 @@ pub(crate) async fn start(config: &Config, store: &Store, events: &TableauEvents
         if error.kind() == std::io::ErrorKind::AddrInUse { failure } else { failure.into_usage() }
     })?;
     let address = listener.local_addr().map_err(|error| Failure::of(&error, None))?;
+    let metrics = recorder()?;
+    let shown = metrics.clone();
+    let later = Arc::new(OnceLock::new());
+    let rest = Arc::clone(&later);
+    let app = Router::new()
+        .route("/health/live", get(async || Health::live()))
+        .route("/metrics", get(async move || shown.render()))
+        .fallback(async move |request: Request| match rest.get() {
+            Some(router) => answer(Router::clone(router), request).await,
+            None => Health::not_ready("the worker is not connected yet").into_response(),
+        });
     let task = tokio::spawn(async move {
         let upkeep = async {
             loop {
@@ -65,7 +81,34 @@ pub(crate) async fn start(config: &Config, store: &Store, events: &TableauEvents
             () = upkeep => {}
         }
     });
-    Ok(Some(Service { task, address, webhooks: options.webhook_secret.is_some() }))
+    Ok(Some(Service { task, address, webhooks: webhooks.is_some(), receiver: Mutex::new(webhooks), later }))
+}
+
+async fn answer(router: Router, request: Request) -> Response {
+    match router.oneshot(request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    }
+}
+
+impl Service {
+    /// Serves what needs the store as well: readiness and webhooks. Later calls change nothing.
+    pub(crate) fn connected(&self, config: &Config, store: &Store, events: &TableauEvents) {
+        self.later.get_or_init(|| {
+            let app = Health::new(store.notes()).owner(connect::owner(config)).router();
+            let receiver = self.receiver.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let Some(receiver) = receiver else { return app };
+            let datasets = config.datasets.iter().map(|dataset| dataset.spec.clone());
+            let webhooks = Webhooks::new(receiver, events).audit(store.audit(), datasets);
+            app.merge(webhooks.redactor(output::redactor()).router())
+        });
+    }
+
+    /// What it serves, for people.
+    pub(crate) fn routes(&self) -> String {
+        let webhooks = if self.webhooks { " /hooks/tableau/SECRET" } else { "" };
+        format!("http://{} serves /health/live /health/ready /metrics{webhooks}", self.address)
+    }
 }
 
 /// Where everything that is counted from now on is kept.

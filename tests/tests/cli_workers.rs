@@ -259,6 +259,52 @@ async fn a_worker_whose_token_is_in_use_stands_by_until_it_is_free() {
     let [mut second] = second;
     second.signal("TERM");
     tokio::time::timeout(LONG, second.process.wait()).await.unwrap().unwrap();
+    let with = |command: &mut Command| {
+        command.env("KT_STATE", database.url());
+    };
+    world.is_equal_with(with).await;
+
+    // What people look at is there on Postgres as it is on one file.
+    let mut report = world.command(&["report", "--out", "page.html"]).await;
+    with(&mut report);
+    succeeded(&report.output().await.unwrap());
+    let page = std::fs::read_to_string(world.directory.path().join("page.html")).unwrap();
+    let rows = world.kinetic.truth_count("APInvoices");
+    assert!(page.contains(&format!("<li class=\"sum-inserted\"><b>{rows}</b>")), "none was ever deleted");
+    assert!(page.contains("<li class=\"sum-failed\"><b>0</b>"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_has_lost_its_token_gives_up_what_it_was_at_and_goes_on_when_the_token_is_free() {
+    let world = World::start(30).await;
+    let database = database().await;
+    world.configure(|text| {
+        text.replace("store = \"sqlite:state.db\"", "store = { env = \"KT_STATE\" }")
+            .replace("[state]", "[worker]\nlease = \"3s\"\n[state]")
+            + "schedule = \"every 1s\"\n"
+    });
+    let start = async || Worker::start(&world, &database, "kinetic-tableau").await;
+    let landings = |worker: &Worker| worker.times(": delta, ") + worker.times(": full load, ");
+    let first = [start().await];
+    until("the full load", &first, async || landings(&first[0]) > 0).await;
+    first[0].signal("STOP");
+    let second = [start().await];
+    world.kinetic.random_changes("APInvoices", 9, 1);
+    until("a takeover", &second, async || landings(&second[0]) > 0).await;
+    first[0].signal("CONT");
+    until("the loss", &first, async || first[0].times("has taken our personal access token") > 0).await;
+    until("standing by", &first, async || first[0].times("waits until one is free") > 0).await;
+
+    let before = landings(&first[0]);
+    let [mut second] = second;
+    second.signal("TERM");
+    assert!(tokio::time::timeout(LONG, second.process.wait()).await.unwrap().unwrap().success());
+    world.kinetic.random_changes("APInvoices", 9, 2);
+    // What was given up is the session that is over, and not the one that follows.
+    until("its turn", &first, async || landings(&first[0]) > before).await;
+    let [mut first] = first;
+    first.signal("TERM");
+    assert!(tokio::time::timeout(LONG, first.process.wait()).await.unwrap().unwrap().success());
     world
         .is_equal_with(|command| {
             command.env("KT_STATE", database.url());

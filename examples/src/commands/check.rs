@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use kinetic_tableau_sync::hyper::{Engine, EngineLocation};
+use kinetic_tableau_sync::worker::Slot;
 use kinetic_tableau_sync::{KineticSource, RefreshTarget, Resolution, TargetState, Track};
 use serde::Serialize;
 
@@ -28,12 +29,16 @@ struct Finding {
     message: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<String>,
+    /// What lies behind a failure, for those who ask (`--verbose`).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    because: Vec<String>,
 }
 
 /// Collects what was found, and shows it at once.
 #[derive(Debug)]
 struct Findings {
     json: bool,
+    verbose: bool,
     all: Vec<Finding>,
 }
 
@@ -42,10 +47,11 @@ impl Findings {
     fn note<T>(&mut self, check: impl Into<String>, outcome: Outcome<(T, String)>) -> Option<T> {
         let check = check.into();
         let (good, finding) = match outcome {
-            Ok((good, message)) => (Some(good), Finding { check, ok: true, message, next: None }),
+            Ok((good, message)) => (Some(good), Finding { check, ok: true, message, next: None, because: Vec::new() }),
             Err(failure) => {
                 let next = failure.hint().map(one_line);
-                (None, Finding { check, ok: false, message: one_line(failure.message()), next })
+                let because = if self.verbose { failure.causes().collect() } else { Vec::new() };
+                (None, Finding { check, ok: false, message: one_line(failure.message()), next, because })
             }
         };
         if !self.json {
@@ -53,14 +59,17 @@ impl Findings {
             if let Some(next) = &finding.next {
                 say(format_args!("    next: {next}"));
             }
+            for cause in &finding.because {
+                say(format_args!("    because: {cause}"));
+            }
         }
         self.all.push(finding);
         good
     }
 }
 
-pub(super) async fn run(config: &Config, json: bool) -> Outcome<Exit> {
-    let mut findings = Findings { json, all: Vec::new() };
+pub(super) async fn run(config: &Config, json: bool, verbose: bool) -> Outcome<Exit> {
+    let mut findings = Findings { json, verbose, all: Vec::new() };
     for reference in config.secret_refs() {
         findings.note(format!("secret {}", reference.place()), secret(config, reference).await);
     }
@@ -332,6 +341,15 @@ async fn tableau(config: &Config) -> Outcome<(tableau_rest::Client, String)> {
         _ => None,
     };
     let free = tokens::free(config, store.as_ref()).await?;
+    let signed_in = with_each(config, &free).await;
+    for slot in free.into_iter().filter_map(|(_, slot)| slot) {
+        slot.release().await;
+    }
+    signed_in
+}
+
+/// Signs in with each of these tokens.
+async fn with_each(config: &Config, free: &[(usize, Option<Slot>)]) -> Outcome<(tableau_rest::Client, String)> {
     let first = free.first().map_or(0, |(nth, _)| *nth);
     let client = connect::tableau(config, first).await?;
     let began = Instant::now();
@@ -352,9 +370,6 @@ async fn tableau(config: &Config) -> Outcome<(tableau_rest::Client, String)> {
             0 => format!(", with each of {} tokens", all.len()),
             used => format!(", with each of {} tokens but {used} that workers are using", all.len()),
         };
-    }
-    for slot in free.into_iter().filter_map(|(_, slot)| slot) {
-        slot.release().await;
     }
     let site = if config.tableau.site.is_empty() { "the default site" } else { &config.tableau.site };
     let message = format!(

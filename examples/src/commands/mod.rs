@@ -23,7 +23,7 @@ pub(crate) async fn run(args: Args) -> Outcome<Exit> {
     match args.command {
         Command::Demo(options) => Box::pin(or_interrupted(demo::run(&options))).await,
         Command::Engine { command } => engine::run(&command).await,
-        Command::Check { json } => or_interrupted(check::run(&Config::load(&args.config)?, json)).await,
+        Command::Check { json } => or_interrupted(check::run(&Config::load(&args.config)?, json, verbose)).await,
         Command::Sync { datasets, full, reconcile, replay, json } => {
             let doing = match (full, reconcile, replay) {
                 (true, ..) => sync::Doing::Full,

@@ -60,7 +60,10 @@ pub(super) async fn run(config: &Config, verbose: bool) -> Outcome<Exit> {
 /// Connects, however long that takes, and then works until it is stopped.
 async fn connected(config: &Config, stop: &Stop, abandon: &Stop, verbose: bool) -> Outcome<Exit> {
     let events = TableauEvents::new();
-    let mut service = None;
+    let service = service::start(config).await?;
+    if let Some(service) = &service {
+        log(&service.routes());
+    }
     loop {
         // Giving up the runs of this session must not give up those of the next one.
         let given_up = Stop::new();
@@ -68,17 +71,10 @@ async fn connected(config: &Config, stop: &Stop, abandon: &Stop, verbose: bool) 
             return Ok(Exit::Interrupted);
         };
         tell_when_due(config, &session).await;
-        let begun = async {
-            if service.is_none() {
-                service = service::start(config, session.store(), &events).await?;
-                if let Some(service) = &service {
-                    let webhooks = if service.webhooks { " /hooks/tableau/SECRET" } else { "" };
-                    log(&format!("http://{} serves /health/live /health/ready /metrics{webhooks}", service.address));
-                }
-            }
-            worker(config, &session, &given_up, verbose).await
-        };
-        let worker = match begun.await {
+        if let Some(service) = &service {
+            service.connected(config, session.store(), &events);
+        }
+        let worker = match worker(config, &session, &given_up, verbose).await {
             Ok(worker) => worker,
             Err(failure) => {
                 session.close().await;

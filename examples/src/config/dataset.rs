@@ -10,7 +10,6 @@ use kinetic_tableau_sync::{
 
 use super::document::Section;
 use super::mapping;
-use super::nearest::nearest;
 use crate::failure::Outcome;
 
 const KEYS: &[&str] = &[
@@ -446,11 +445,8 @@ fn deliver(section: &Section<'_>) -> Outcome<Deliver> {
         None | Some("tableau" | "hyper") => Ok(Deliver::Tableau),
         Some("postgres") => Ok(Deliver::Postgres),
         Some("parquet") => Ok(Deliver::Parquet),
-        Some(other) => {
-            let close = nearest(other, ["tableau", "postgres", "parquet"]).unwrap_or_default();
-            Err(section
-                .bad("deliver", &format!("'{other}' is no way to deliver; the nearest is '{close}'"))
-                .next("use \"tableau\" (an extract), \"postgres\" (a table of [staging]) or \"parquet\""))
-        }
+        Some(other) => Err(section
+            .bad("deliver", &format!("'{other}' is no way to deliver"))
+            .next("use \"tableau\" (an extract), \"postgres\" (a table of [staging]) or \"parquet\"")),
     }
 }

@@ -87,13 +87,11 @@ impl<'a> Section<'a> {
             if known.contains(&name) {
                 continue;
             }
-            let close = nearest(name, known.iter().copied()).unwrap_or_default();
+            let close = nearest(name, known.iter().copied());
+            let close = close.map(|close| format!("; did you mean '{close}'?")).unwrap_or_default();
             return Err(self
                 .document
-                .failure(
-                    Some(key.span()),
-                    &format!("unknown key '{name}' {}; the nearest known key is '{close}'", self.place()),
-                )
+                .failure(Some(key.span()), &format!("unknown key '{name}' {}{close}", self.place()))
                 .next(format!("known here: {}", known.join(", "))));
         }
         Ok(self)

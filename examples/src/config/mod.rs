@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 pub(crate) use self::connection::{Identity, Kinetic, SignIn, Tableau, Token};
 pub(crate) use self::dataset::{Dataset, Deliver};
 use self::document::Document;
-pub(crate) use self::nearest::nearest;
+pub(crate) use self::nearest::offer;
 pub(crate) use self::secret::SecretRef;
 pub(crate) use self::secrets::{KeyRef, SecretStore};
 pub(crate) use self::service::{AlertOptions, Service};
@@ -145,9 +145,8 @@ impl Config {
     pub(crate) fn named(&self, names: &[String]) -> Outcome<Vec<&Dataset>> {
         for name in names {
             if self.datasets.iter().all(|dataset| dataset.name() != name) {
-                let close = nearest(name, self.datasets.iter().map(Dataset::name)).unwrap_or_default();
                 return Err(Failure::usage(format!("there is no dataset '{name}' in the configuration"))
-                    .next(format!("the nearest name there is '{close}'")));
+                    .next(offer(name, self.datasets.iter().map(Dataset::name))));
             }
         }
         let wanted = |dataset: &&Dataset| names.is_empty() || names.iter().any(|name| name == dataset.name());

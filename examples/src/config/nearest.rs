@@ -1,28 +1,24 @@
-//! The nearest known word to one that was mistyped.
+//! The known word that somebody probably meant.
 
-/// The candidate with the fewest letters to change; none when there is no candidate.
+/// The candidate that is nearest to a wrong word, if any is near: equal but for case, or at most a third of its letters away.
 pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_lowercase();
-    candidates.into_iter().min_by_key(|candidate| distance(&word, &candidate.to_lowercase()))
+    let far = |candidate: &str| strsim::levenshtein(&word, &candidate.to_lowercase());
+    candidates
+        .into_iter()
+        .map(|candidate| (far(candidate), candidate))
+        .filter(|(far, _)| *far <= word.chars().count().div_ceil(3))
+        .min_by_key(|(far, _)| *far)
+        .map(|(_, candidate)| candidate)
 }
 
-/// Letters to insert, delete or replace to make one word of the other (Levenshtein).
-fn distance(one: &str, other: &str) -> usize {
-    let other: Vec<char> = other.chars().collect();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (at, letter) in one.chars().enumerate() {
-        let (mut diagonal, mut left) = (at, at + 1);
-        if let Some(first) = row.first_mut() {
-            *first = left;
-        }
-        for (cell, candidate) in row.iter_mut().skip(1).zip(&other) {
-            let replaced = diagonal + usize::from(letter != *candidate);
-            diagonal = *cell;
-            *cell = replaced.min(left + 1).min(*cell + 1);
-            left = *cell;
-        }
+/// The candidate to offer, or all there are where none is near.
+pub(crate) fn offer<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
+    let candidates: Vec<&str> = candidates.into_iter().collect();
+    match nearest(word, candidates.iter().copied()) {
+        Some(near) => format!("did you mean '{near}'?"),
+        None => format!("known here: {}", candidates.join(", ")),
     }
-    row.last().copied().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -30,20 +26,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn distance_counts_the_letters_to_change() {
-        for (one, other, count) in
-            [("", "", 0), ("abc", "", 3), ("", "ab", 2), ("kitten", "sitting", 3), ("url", "ulr", 2)]
-        {
-            assert_eq!(distance(one, other), count, "{one} {other}");
-            assert_eq!(distance(other, one), count, "{other} {one}");
-        }
-    }
-
-    #[test]
-    fn the_nearest_word_wins_whatever_the_case() {
+    fn the_nearest_word_wins_whatever_the_case_and_what_is_far_is_not_offered() {
         let known = ["service", "entity_set", "select", "schedule"];
         assert_eq!(nearest("EntitySet", known), Some("entity_set"));
         assert_eq!(nearest("shedule", known), Some("schedule"));
+        assert_eq!(nearest("balance", known), None);
         assert_eq!(nearest("x", []), None);
+        assert_eq!(offer("shedule", known), "did you mean 'schedule'?");
+        assert_eq!(offer("balance", known), "known here: service, entity_set, select, schedule");
     }
 }

@@ -287,7 +287,7 @@ fn a_store_of_secrets_that_cannot_work_is_told_without_repeating_what_is_there()
     key(&format!("{{ passphrase = \"{CANARY}\" }}"), &["a passphrase is never written", "\"ask\""]);
     key("{ file = \"a\", keyring = \"b/c\" }", &["exactly one of 'file', 'passphrase' and 'keyring'"]);
     key("{ keyring = \"only-one\" }", &["SERVICE/ACCOUNT"]);
-    key("{ passphrase = { file = \"x\" } }", &["unknown key 'file'", "'env'"]);
+    key("{ passphrase = { file = \"x\" } }", &["unknown key 'file'", "known here: env"]);
     section("store = \"directory:a\"\nkey = { file = \"x\" }", &["only a sealed file has a key"]);
     section("store = \"sealed:a\"\nkeys = 1", &["unknown key 'keys' in [secrets]", "'key'"]);
     let pat = "{ env = \"KT_TEST_PAT\" }";
@@ -339,7 +339,7 @@ fn comparisons_and_their_limit_are_read_and_checked() {
 #[test]
 fn bad_values_are_named_with_what_would_do() {
     for (extra, words) in [
-        ("deliver = \"parkuet\"", ["deliver: 'parkuet'", "'parquet'"]),
+        ("deliver = \"parkuet\"", ["deliver: 'parkuet'", "or \"parquet\""]),
         ("track = \"revison\"", ["track: 'revison'", "\"revision\""]),
         ("track = { timestamp = \"ChangeDate\" }", ["track has no 'resolution'", "\"second\""]),
         ("track = { timestamp = \"C\", resolution = \"hour\" }", ["resolution: 'hour'", "\"day\""]),

@@ -303,7 +303,10 @@ fn one(kind: ColumnType, value: &str, what: &str) -> Result<ColumnData, MapError
         Ok(Err(why)) => why,
         Err(_) => "too long",
     };
-    Err(MapError { message: format!("{what}: '{value}' is no {kind}: {why}"), hint: None })
+    Err(MapError {
+        message: format!("{what}: '{value}' is no {kind}: {why}"),
+        hint: Some(format!("write it as a {kind}, or give the column another type")),
+    })
 }
 
 /// The pieces of a template.

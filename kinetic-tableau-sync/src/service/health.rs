@@ -62,15 +62,25 @@ impl Health {
     /// The routes `/health/live` and `/health/ready`.
     pub fn router(self) -> Router {
         Router::new()
-            .route("/health/live", get(async || Json(json!({ "live": true }))))
+            .route("/health/live", get(async || Self::live()))
             .route("/health/ready", get(ready))
             .with_state(self)
+    }
+
+    /// The answer to `/health/live`, for a program that has no store yet.
+    pub fn live() -> Json<Value> {
+        Json(json!({ "live": true }))
+    }
+
+    /// The answer of `/health/ready` while no work can be done, for a program that has no store yet.
+    pub fn not_ready(why: &str) -> (StatusCode, Json<Value>) {
+        (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "ready": false, "why": why })))
     }
 }
 
 async fn ready(State(health): State<Health>) -> (StatusCode, Json<Value>) {
     match health.trouble().await {
         None => (StatusCode::OK, Json(json!({ "ready": true }))),
-        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "ready": false, "why": why }))),
+        Some(why) => Health::not_ready(&why),
     }
 }

@@ -464,6 +464,47 @@ mod tests {
         assert_eq!(told(&sink), [(AlertKind::Failing, 1), (AlertKind::Failing, 5), (AlertKind::Failing, 9)]);
     }
 
+    #[cfg(feature = "tracing")]
+    #[tokio::test]
+    async fn the_log_has_each_alert_as_an_error_and_what_is_over_as_information() {
+        #[derive(Clone, Debug, Default)]
+        struct Lines(Arc<Mutex<Vec<u8>>>);
+        impl std::io::Write for Lines {
+            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+                self.0.lock().unwrap().extend_from_slice(bytes);
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+        let listens = tracing::subscriber::set_default(subscriber);
+        let (at, hint) = (DateTime::UNIX_EPOCH, Some("ask them".to_owned()));
+        let failing = Alert {
+            dataset: "ap".into(),
+            kind: AlertKind::Failing,
+            at,
+            message: "refused".to_owned(),
+            hint,
+            failures: 3,
+        };
+        let over =
+            Alert { kind: AlertKind::Recovered, message: "well again".to_owned(), hint: None, ..failing.clone() };
+        LogAlerts.send(&failing).await.unwrap();
+        LogAlerts.send(&over).await.unwrap();
+        drop(listens);
+        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        let [first, second] = text.lines().collect::<Vec<_>>()[..] else { panic!("{text}") };
+        assert!(
+            first.contains("ERROR") && first.contains("refused dataset=\"ap\" hint=\"ask them\" failures=3"),
+            "{first}"
+        );
+        assert!(second.contains("INFO") && second.contains("well again dataset=\"ap\""), "{second}");
+    }
+
     #[tokio::test(start_paused = true)]
     async fn an_alert_that_is_not_taken_is_sent_again_and_given_up_aloud() {
         let (sink, troubles) = (Arc::new(Sink::default()), Arc::new(Troubles::default()));

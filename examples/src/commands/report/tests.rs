@@ -64,6 +64,11 @@ impl World {
         self.event(dataset, run, minutes_ago, event).await;
     }
 
+    async fn told(&self, dataset: &str, what: &str, resource: &str) {
+        let (what, resource) = (what.to_owned(), Some(resource.to_owned()));
+        self.event(dataset, "", 4, AuditEvent::Told { what, resource, id: None, at: None }).await;
+    }
+
     async fn records(&self, dataset: &str, run: &str, keys: impl Iterator<Item = String>) {
         let mut records = Records::with_dimensions(1);
         for key in keys {
@@ -121,6 +126,7 @@ async fn data_that_looks_like_code_stays_data_everywhere_on_the_page() {
         outcome: RefreshOutcome::Failed(HOSTILE.to_owned()),
     };
     world.event(HOSTILE, HOSTILE, 6, AuditEvent::Refreshed { report: refreshed }).await;
+    world.told(HOSTILE, HOSTILE, HOSTILE).await;
     world.records(HOSTILE, HOSTILE, std::iter::once(serde_json::to_string(&[HOSTILE]).unwrap())).await;
     let reject = Reject {
         dataset: HOSTILE.into(),
@@ -258,8 +264,14 @@ async fn a_landing_that_is_told_twice_counts_once_and_failures_that_repeat_are_t
             AuditEvent::Idle { counts: Counts { read: 4, unchanged: 4, ..Counts::default() }, through: None },
         )
         .await;
+    for resource in ["Vendors", "Vendors", "Ledger"] {
+        world.told("vendors", "DatasourceRefreshFailed", resource).await;
+    }
     let (report, page) = world.report(0).await;
     let ledger = &report.datasets[0].ledger;
+    let told: Vec<_> = ledger.told.iter().map(|group| (group.resource.as_str(), group.count)).collect();
+    assert_eq!(told, [("Vendors", 2), ("Ledger", 1)]);
+    assert_eq!(page.matches("<bdi>DatasourceRefreshFailed</bdi>").count(), 2);
     assert_eq!((ledger.totals.landed, ledger.totals.idle, ledger.totals.counts.inserted), (1, 1, 9));
     let [group] = ledger.failures.as_slice() else { panic!("{:?}", ledger.failures) };
     assert_eq!((group.count, group.message.as_str(), group.hint.as_deref()), (3, "no answer", Some("ask the network")));

@@ -65,10 +65,15 @@ impl<'m> Offer<'m> {
         let lines = known.and_then(|name| Some((name.as_str(), metadata.entity_type_of(name)?)));
         let lines = lines.ok_or_else(|| {
             let near = nearest(navigation, entity.navigations.iter().map(String::as_str));
-            let hint = near.map_or_else(
-                || format!("{set} has {}", entity.navigations.join(", ")),
-                |near| format!("did you mean {near}?"),
-            );
+            let hint = match near {
+                Some(near) => format!("did you mean {near}?"),
+                None if entity.navigations.is_empty() => {
+                    format!(
+                        "the metadata tells of no lines below {set}; read them by a set of their own, or through a BAQ"
+                    )
+                }
+                None => format!("below {set} are {}", entity.navigations.join(", ")),
+            };
             config(format!("{set} has no lines named {navigation}"), Some(hint))
         })?;
         Ok(Self { entity, lines: Some(lines) })

@@ -14,6 +14,9 @@ pub(in super::super) const KEPT_RUNS: usize = 120;
 /// So many of the newest comparisons.
 const KEPT_COMPARISONS: usize = 60;
 
+/// So many kinds of messages of Tableau, those that came last.
+const KEPT_TOLD: usize = 40;
+
 /// So many kinds of failures, those that happened last.
 const KEPT_FAILURES: usize = 60;
 
@@ -91,6 +94,17 @@ pub(in super::super) struct FailureGroup {
     pub(in super::super) run: String,
 }
 
+/// The same message of Tableau, whoever began what it tells of.
+#[derive(Clone, Debug)]
+pub(in super::super) struct ToldGroup {
+    /// Tableau's name of what happened.
+    pub(in super::super) what: String,
+    /// What it happened to.
+    pub(in super::super) resource: String,
+    pub(in super::super) count: u64,
+    pub(in super::super) last: DateTime<Utc>,
+}
+
 /// Sums over all the time.
 #[derive(Clone, Debug, Default)]
 pub(in super::super) struct Totals {
@@ -116,6 +130,8 @@ pub(in super::super) struct Ledger {
     /// Newest last.
     pub(in super::super) comparisons: VecDeque<(DateTime<Utc>, String, Findings)>,
     pub(in super::super) failures: Vec<FailureGroup>,
+    /// What Tableau told by webhooks.
+    pub(in super::super) told: Vec<ToldGroup>,
 }
 
 impl Ledger {
@@ -173,6 +189,7 @@ impl Ledger {
                 self.totals.failed += 1;
                 self.failed(at, id, stage, message, hint.as_deref());
             }
+            AuditEvent::Told { what, resource, .. } => self.told(at, what, resource.as_deref().unwrap_or_default()),
             _ => {}
         }
     }
@@ -228,6 +245,19 @@ impl Ledger {
             self.comparisons.pop_front();
         }
         self.comparisons.push_back((at, id.to_owned(), findings.clone()));
+    }
+
+    fn told(&mut self, at: DateTime<Utc>, what: &str, resource: &str) {
+        let same = self.told.iter_mut().find(|group| group.what == what && group.resource == resource);
+        if let Some(group) = same {
+            (group.count, group.last) = (group.count + 1, at);
+            return;
+        }
+        if self.told.len() >= KEPT_TOLD {
+            let oldest = self.told.iter().enumerate().min_by_key(|(_, group)| group.last).map(|(nth, _)| nth);
+            oldest.map(|nth| self.told.swap_remove(nth));
+        }
+        self.told.push(ToldGroup { what: what.to_owned(), resource: resource.to_owned(), count: 1, last: at });
     }
 
     fn failed(&mut self, at: DateTime<Utc>, id: &str, stage: &str, message: &str, hint: Option<&str>) {

@@ -12,7 +12,7 @@ pub(super) use self::ledger::{Bin, End, FailureGroup, KEPT_RUNS, Ledger, Run};
 pub(super) use self::records::{History, KEY_RECORDS};
 pub(super) use self::rejects::Rejected;
 use crate::commands::standing::{self, Standing, Stores};
-use crate::config::{Config, nearest};
+use crate::config::{Config, offer};
 use crate::failure::{Failure, Outcome};
 
 /// Events are read in so many parts of the time that is looked at, so that only one of them is in memory.
@@ -83,9 +83,8 @@ pub(super) async fn gather(config: &Config, stores: &Stores, wanted: Wanted) -> 
 fn chosen(standings: Vec<Standing>, names: &[String]) -> Outcome<Vec<Standing>> {
     for name in names {
         if standings.iter().all(|standing| standing.name != *name) {
-            let close = nearest(name, standings.iter().map(|standing| standing.name.as_str())).unwrap_or_default();
             return Err(Failure::usage(format!("neither the configuration nor the store knows a dataset '{name}'"))
-                .next(format!("the nearest name there is '{close}'")));
+                .next(offer(name, standings.iter().map(|standing| standing.name.as_str()))));
         }
     }
     let mut chosen = standings;

@@ -125,8 +125,38 @@ pub(super) fn failures(out: &mut String, report: &Report) -> fmt::Result {
         out.push_str("</ol>");
         more(out, all.len())?;
     }
+    told(out, report)?;
     out.push_str("</section>");
     Ok(())
+}
+
+/// What Tableau told of refreshes, those of others as well.
+fn told(out: &mut String, report: &Report) -> fmt::Result {
+    let mut all: Vec<_> = report
+        .datasets
+        .iter()
+        .flat_map(|dataset| dataset.ledger.told.iter().map(move |group| (&dataset.standing.name, group)))
+        .collect();
+    if all.is_empty() {
+        return Ok(());
+    }
+    all.sort_by_key(|(_, group)| std::cmp::Reverse(group.last));
+    table(out, "Told by Tableau's webhooks, newest first", &["Last", "Dataset", "What", "Of what", "#Times"])?;
+    for (name, group) in all.iter().take(SHOWN) {
+        write!(
+            out,
+            "<tr><th scope=\"row\">{}</th><td class=\"long\"><bdi>{}</bdi></td>",
+            Time(group.last),
+            Text(name)
+        )?;
+        for words in [&group.what, &group.resource] {
+            write!(out, "<td class=\"long\"><bdi>{}</bdi></td>", Text(&cut(words, 200)))?;
+        }
+        number(out, group.count)?;
+        out.push_str("</tr>");
+    }
+    end_table(out);
+    more(out, all.len())
 }
 
 pub(super) fn rejected(out: &mut String, report: &Report) -> fmt::Result {
