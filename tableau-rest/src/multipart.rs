@@ -5,11 +5,11 @@
 
 use bytes::Bytes;
 use http::HeaderValue;
-use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
 use crate::source::Reader;
+use crate::uploads::Running;
 
 /// A body and its content type.
 pub(crate) struct Multipart {
@@ -25,7 +25,7 @@ pub(crate) struct FilePart<'a> {
     pub(crate) offset: u64,
     pub(crate) length: usize,
     /// Takes in the bytes of the file on their way.
-    pub(crate) digest: &'a mut Sha256,
+    pub(crate) digest: &'a mut Running,
 }
 
 /// A body of the payload part and, where there is one, the file part.

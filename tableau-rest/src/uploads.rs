@@ -45,9 +45,14 @@ impl Listener {
         Self(Some(Arc::new(listener)))
     }
 
-    pub(crate) fn tell(&self, sent: u64, total: u64, digest: &Sha256) {
+    /// A hash that is reckoned only where somebody listens.
+    pub(crate) fn running(&self) -> Running {
+        Running(self.0.as_ref().map(|_| Sha256::new()))
+    }
+
+    pub(crate) fn tell(&self, sent: u64, total: u64, digest: &Running) {
         if let Some(listener) = &self.0 {
-            listener(Progress { sent, total, sha256: (sent == total).then(|| hex(digest)) });
+            listener(Progress { sent, total, sha256: (sent == total).then(|| digest.hex()) });
         }
     }
 }
@@ -55,6 +60,35 @@ impl Listener {
 impl fmt::Debug for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.0.is_some() { "Listener" } else { "none" })
+    }
+}
+
+/// The hash of what was sent so far. None where nobody asks for it: without instructions of the processor for it, it takes longer than
+/// sending to a server nearby.
+#[derive(Clone)]
+pub(crate) struct Running(Option<Sha256>);
+
+impl Running {
+    /// For somebody who will ask.
+    fn wanted() -> Self {
+        Self(Some(Sha256::new()))
+    }
+
+    /// Takes in the next bytes.
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        if let Some(digest) = &mut self.0 {
+            digest.update(bytes);
+        }
+    }
+
+    /// In hexadecimal digits.
+    fn hex(&self) -> String {
+        use fmt::Write as _;
+        let Some(digest) = &self.0 else { return String::new() };
+        digest.clone().finalize().iter().fold(String::with_capacity(64), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
     }
 }
 
@@ -80,10 +114,10 @@ impl Uploads {
         if size == 0 {
             return Err(Error::config("begin upload", "the file is empty; finish writing it before it is sent"));
         }
-        self.begin_sized(file, size).await
+        self.begin_sized(file, size, Running::wanted()).await
     }
 
-    pub(crate) async fn begin_sized(&self, file: &FileSource, size: u64) -> Result<Upload> {
+    pub(crate) async fn begin_sized(&self, file: &FileSource, size: u64, digest: Running) -> Result<Upload> {
         let client = self.client.clone();
         let numbered = client.api_version().await? >= ApiVersion::NUMBERED_BLOCKS;
         // A session that nobody uses lapses, so to begin one twice is harmless.
@@ -92,7 +126,6 @@ impl Uploads {
         let value: Value = answer.value()?;
         let id = wire::text(value.get("fileUpload").and_then(|upload| upload.get("uploadSessionId")))
             .ok_or_else(|| answer.unfit("the answer names no upload session"))?;
-        let digest = Sha256::new();
         let state = UploadState {
             id: UploadId::from(id),
             size,
@@ -100,7 +133,7 @@ impl Uploads {
             blocks: 0,
             numbered,
             in_doubt: false,
-            sha256: hex(&digest),
+            sha256: digest.hex(),
         };
         Ok(Upload { client, reader: file.open().await?, state, digest, ready: None })
     }
@@ -124,7 +157,7 @@ impl Uploads {
                 .with_hint("begin a new upload"));
         }
         let mut reader = file.open().await?;
-        let mut digest = Sha256::new();
+        let mut digest = Running::wanted();
         let mut same = file.size().await? == state.size;
         let mut offset = 0;
         let mut piece = Vec::new();
@@ -135,7 +168,7 @@ impl Uploads {
             digest.update(&piece);
             offset += length;
         }
-        same = same && hex(&digest) == state.sha256;
+        same = same && digest.hex() == state.sha256;
         if !same {
             let cause = std::io::Error::other("its size or the content of the part that was sent differs");
             return Err(Error::file(OPERATION, "the file is not the one that the upload began with", cause)
@@ -189,7 +222,7 @@ pub struct Upload {
     client: Client,
     reader: Reader,
     state: UploadState,
-    digest: Sha256,
+    digest: Running,
     ready: Option<Block>,
 }
 
@@ -199,12 +232,12 @@ struct Block {
     length: u64,
     body: Multipart,
     /// Of the file up to the end of the block.
-    digest: Sha256,
+    digest: Running,
 }
 
 impl Block {
     /// The block at an offset; none at the end of the file.
-    async fn read(reader: &mut Reader, before: &Sha256, offset: u64, chunk: u64, size: u64) -> Result<Option<Self>> {
+    async fn read(reader: &mut Reader, before: &Running, offset: u64, chunk: u64, size: u64) -> Result<Option<Self>> {
         let length = chunk.min(size.saturating_sub(offset));
         if length == 0 {
             return Ok(None);
@@ -262,7 +295,7 @@ impl Upload {
         state.in_doubt = false;
         state.sent = end;
         state.blocks += 1;
-        state.sha256 = hex(&block.digest);
+        state.sha256 = block.digest.hex();
         self.digest = block.digest;
         // A block that could not be read is read again by the next call, which then tells of it.
         self.ready = next.unwrap_or(None);
@@ -291,14 +324,6 @@ impl fmt::Debug for Upload {
     }
 }
 
-pub(crate) fn hex(digest: &Sha256) -> String {
-    use fmt::Write as _;
-    digest.clone().finalize().iter().fold(String::with_capacity(64), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
 /// Uploads a file and answers the session that a publish or update uses up. Begins anew where that is the way out.
 pub(crate) async fn upload(
     client: &Client,
@@ -318,7 +343,7 @@ pub(crate) async fn upload(
 }
 
 async fn one(client: &Client, file: &FileSource, size: u64, listener: &Listener) -> Result<UploadId> {
-    let mut upload = client.uploads().begin_sized(file, size).await?;
+    let mut upload = client.uploads().begin_sized(file, size, listener.running()).await?;
     listener.tell(0, size, &upload.digest);
     while upload.next_block().await? {
         listener.tell(upload.state.sent, size, &upload.digest);

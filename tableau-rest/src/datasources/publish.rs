@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use sha2::{Digest as _, Sha256};
-
 use super::{Datasource, Datasources};
 use crate::call::{Answer, Call};
 use crate::error::{Delivery, Error, ErrorKind, Fate, Result};
@@ -209,7 +207,7 @@ impl Datasources {
                 let file_name = format!("datasource.{kind}");
                 let mut reader = file.open().await?;
                 reader.expect_size(size).await?;
-                let mut digest = Sha256::new();
+                let mut digest = request.listener.running();
                 let part = FilePart {
                     name: "tableau_datasource",
                     file_name: &file_name,
