@@ -111,6 +111,9 @@ pub(crate) struct Demo {
     /// Keep extracts, state and configuration in this directory.
     #[arg(long, value_name = "DIR")]
     pub(crate) keep: Option<PathBuf>,
+    /// Keep both simulated servers up afterwards, with rows that change, so that every other command can be tried on them.
+    #[arg(long, requires = "keep", conflicts_with = "json")]
+    pub(crate) serve: bool,
     /// How many AP invoices there are, 20 to 5,000,000.
     #[arg(long, value_name = "N", default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(20..=5_000_000))]
     pub(crate) rows: u64,

@@ -15,6 +15,7 @@ mod store;
 mod terminal;
 mod tokens;
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -56,5 +57,11 @@ fn start_logging(verbose: u8) {
         .join(",");
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| output::Clean(std::io::stderr())).init();
+    // Colours are for terminals, and for those who want them (https://no-color.org).
+    let coloured = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty());
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(coloured)
+        .with_writer(|| output::Clean(std::io::stderr()))
+        .init();
 }

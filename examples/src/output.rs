@@ -284,7 +284,7 @@ pub(crate) fn summary(dataset: &str, run: &RunSummary) -> String {
     }
     if let Some(found) = &run.findings {
         return format!(
-            "{dataset}: compared {} rows: {} missed, {} silently edited, {} gone{deleted}; {} rows in Tableau, {}",
+            "{dataset}: compared {} rows: {} missed, {} silently edited, {} gone{deleted}; {} rows landed, {}",
             grouped(found.listed),
             grouped(found.missed),
             grouped(found.silent),
@@ -294,7 +294,7 @@ pub(crate) fn summary(dataset: &str, run: &RunSummary) -> String {
         );
     }
     format!(
-        "{dataset}: {kind}, {} read: {} new, {} changed, {} unchanged, {} superseded{deleted}; {} rows in Tableau, {}",
+        "{dataset}: {kind}, {} read: {} new, {} changed, {} unchanged, {} superseded{deleted}; {} rows landed, {}",
         grouped(counts.read),
         grouped(counts.inserted),
         grouped(counts.updated),

@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tower::ServiceExt as _;
 
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::connect;
 use crate::failure::{Failure, Outcome};
 use crate::output;
@@ -41,21 +41,8 @@ pub(crate) struct Service {
 /// it lives and is not ready before it [has a store](Service::connected).
 pub(crate) async fn start(config: &Config) -> Outcome<Option<Service>> {
     let Some(options) = &config.service else { return Ok(None) };
-    let webhooks = match &options.webhook_secret {
-        Some(secret) => {
-            let secret = secret.resolve(&config.secrets).await?;
-            let receiver = Receiver::new(secret.expose_secret())
-                .map_err(|error| Failure::from(error).within("[service] webhook_secret").into_usage())?;
-            Some(receiver)
-        }
-        None => None,
-    };
-    let listener = TcpListener::bind(options.listen).await.map_err(|error| {
-        let failure = Failure::new(format!("[service] listen: {} cannot be listened on: {error}", options.listen))
-            .next("choose a port that is free, and an address of this machine");
-        // A port that is in use may be free in a while, as when the worker before is about to end.
-        if error.kind() == std::io::ErrorKind::AddrInUse { failure } else { failure.into_usage() }
-    })?;
+    let webhooks = receiver(config, options).await?;
+    let listener = listen(options).await?;
     let address = listener.local_addr().map_err(|error| Failure::of(&error, None))?;
     let metrics = recorder()?;
     let shown = metrics.clone();
@@ -82,6 +69,28 @@ pub(crate) async fn start(config: &Config) -> Outcome<Option<Service>> {
         }
     });
     Ok(Some(Service { task, address, webhooks: webhooks.is_some(), receiver: Mutex::new(webhooks), later }))
+}
+
+/// What tells Tableau's messages from others; none where no webhooks are taken.
+pub(crate) async fn receiver(config: &Config, options: &config::Service) -> Outcome<Option<Receiver>> {
+    let Some(secret) = &options.webhook_secret else { return Ok(None) };
+    let secret = secret.resolve(&config.secrets).await?;
+    let receiver = Receiver::new(secret.expose_secret()).map_err(|error| {
+        // The client's own words are for programmers.
+        Failure::usage(format!("[service] webhook_secret: {}", error.message()))
+            .next("make one with `openssl rand -hex 32`, and put it into the address that Tableau's webhook has")
+    })?;
+    Ok(Some(receiver))
+}
+
+/// Takes the port.
+pub(crate) async fn listen(options: &config::Service) -> Outcome<TcpListener> {
+    TcpListener::bind(options.listen).await.map_err(|error| {
+        let failure = Failure::new(format!("[service] listen: {} cannot be listened on: {error}", options.listen))
+            .next("choose a port that is free, and an address of this machine");
+        // A port that is in use may be free in a while, as when the worker before is about to end.
+        if error.kind() == std::io::ErrorKind::AddrInUse { failure } else { failure.into_usage() }
+    })
 }
 
 async fn answer(router: Router, request: Request) -> Response {

@@ -7,6 +7,8 @@ mod cli;
 #[cfg(test)]
 mod cli_run;
 #[cfg(test)]
+mod cli_trial;
+#[cfg(test)]
 mod cli_workers;
 #[cfg(test)]
 mod client;

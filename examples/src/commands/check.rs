@@ -8,11 +8,12 @@ use kinetic_tableau_sync::worker::Slot;
 use kinetic_tableau_sync::{KineticSource, RefreshTarget, Resolution, TargetState, Track};
 use serde::Serialize;
 
-use crate::config::{Config, Dataset, Deliver, SecretRef, SignIn, StoreLocation};
+use crate::config::{Config, Dataset, Deliver, SecretRef, Service, SignIn, StoreLocation};
 use crate::connect;
 use crate::deliver::Destinations;
 use crate::failure::{Exit, Failure, Outcome, one_line};
 use crate::output::{self, say};
+use crate::service;
 use crate::store::Store;
 use crate::tokens;
 
@@ -75,7 +76,10 @@ pub(super) async fn run(config: &Config, json: bool, verbose: bool) -> Outcome<E
     }
     // Without an extract nobody asks for it.
     let engine = if config.delivers(Deliver::Tableau) { findings.note("engine", engine().await) } else { None };
-    findings.note("state", state(config).await);
+    let store = findings.note("state", state(config).await).flatten();
+    if let Some(options) = &config.service {
+        findings.note("service", service(config, options).await);
+    }
     if config.delivers(Deliver::Tableau) || config.delivers(Deliver::Parquet) {
         findings.note("spool", spool(config));
     }
@@ -92,7 +96,8 @@ pub(super) async fn run(config: &Config, json: bool, verbose: bool) -> Outcome<E
         None => connect::tableau(config, 0).await,
     };
     if let Ok(client) = client {
-        targets(config, &mut findings, &client, tableau.is_some(), engine).await;
+        let landed = Landed { store: store.as_ref() };
+        targets(config, &mut findings, (&client, tableau.is_some()), engine, landed).await;
     }
     if let Some(tableau) = &tableau {
         connect::sign_out(tableau).await;
@@ -119,9 +124,9 @@ pub(super) async fn run(config: &Config, json: bool, verbose: bool) -> Outcome<E
 async fn targets(
     config: &Config,
     findings: &mut Findings,
-    client: &tableau_rest::Client,
-    is_signed_in: bool,
+    (client, is_signed_in): (&tableau_rest::Client, bool),
     engine: Option<EngineLocation>,
+    landed: Landed<'_>,
 ) {
     // Looking at a target never starts the engine, but a destination is made with one: any file will do here.
     let engine = engine.or_else(|| EngineLocation::at(std::env::current_exe().ok()?).ok());
@@ -144,7 +149,8 @@ async fn targets(
             let target = &dataset.spec.target;
             let state = destination.inspect(target).await.map_err(Failure::from);
             let check = format!("target '{}' in '{}'", target.datasource, target.project);
-            findings.note(check, state.map(|state| ((), delivery(dataset, &state))));
+            let ours = landed.has(dataset).await;
+            findings.note(check, state.map(|state| ((), delivery(dataset, &state, ours))));
         }
     }
     if is_signed_in {
@@ -198,18 +204,15 @@ fn spool(config: &Config) -> Outcome<((), String)> {
     if !there.is_dir() {
         return Err(Failure::new(format!("{} is no directory", there.display())).next("correct `[engine] spool`"));
     }
-    tempfile::tempfile_in(there).map_err(|error| {
-        Failure::new(format!("nothing can be written to {}: {error}", there.display()))
-            .next("let this user write there, or correct `[engine] spool`")
-    })?;
+    writable(there, "[engine] spool")?;
     Ok(((), format!("{} can be written to", place.display())))
 }
 
 /// How a dataset is delivered, and what is there.
-fn delivery(dataset: &Dataset, state: &TargetState) -> String {
+fn delivery(dataset: &Dataset, state: &TargetState, ours: bool) -> String {
     let name = &dataset.spec.target.datasource;
     match dataset.deliver {
-        Deliver::Tableau => format!("delivered as an extract: {}", describe(state)),
+        Deliver::Tableau => format!("delivered as an extract: {}", describe(state, ours)),
         Deliver::Parquet => {
             let there = if *state == TargetState::Absent { "nothing there yet; " } else { "" };
             format!(
@@ -221,7 +224,7 @@ fn delivery(dataset: &Dataset, state: &TargetState) -> String {
                 0 => "nothing in Tableau is refreshed behind it (`refresh` names nothing)".to_owned(),
                 count => format!("{count} in Tableau refreshed behind it"),
             };
-            format!("delivered to the table \"{name}\" of [staging], {refreshed}: {}", describe(state))
+            format!("delivered to the table \"{name}\" of [staging], {refreshed}: {}", describe(state, ours))
         }
     }
 }
@@ -247,24 +250,63 @@ async fn secret(config: &Config, reference: &SecretRef) -> Outcome<((), String)>
     Ok(((), format!("found: {place}{weakness}")))
 }
 
+/// What the store knows, if there is one yet.
+#[derive(Clone, Copy)]
+struct Landed<'a> {
+    store: Option<&'a Store>,
+}
+
+impl Landed<'_> {
+    /// Whether it has noted that rows of this dataset have landed.
+    async fn has(self, dataset: &Dataset) -> bool {
+        let Some(store) = self.store else { return false };
+        // A store that cannot be read has been told of already.
+        let known = store.state().load(&dataset.spec.id).await.ok().flatten();
+        known.is_some_and(|known| known.checkpoint.landed.is_some())
+    }
+}
+
 /// Opens the store if it is there; making it is for the first sync.
-async fn state(config: &Config) -> Outcome<((), String)> {
-    let message = match &config.store {
-        StoreLocation::Memory => "in memory: each start begins with a full load".to_owned(),
-        StoreLocation::Postgres(_) => match Store::open_for_reading(config).await? {
-            Some(_) => "the database can be reached, and has our tables".to_owned(),
-            None => "the database can be reached; our tables are made by the first sync".to_owned(),
-        },
-        StoreLocation::Sqlite(path) => match Store::open_for_reading(config).await? {
-            Some(_) => format!("{} can be opened", path.display()),
-            None if path.parent().is_none_or(|parent| parent.as_os_str().is_empty() || parent.is_dir()) => {
-                format!("{} is made by the first sync", path.display())
-            }
-            None => {
+async fn state(config: &Config) -> Outcome<(Option<Store>, String)> {
+    if matches!(config.store, StoreLocation::Memory) {
+        return Ok((None, "in memory: each start begins with a full load".to_owned()));
+    }
+    let store = Store::open_for_reading(config).await?;
+    let message = match (&config.store, &store) {
+        (StoreLocation::Sqlite(path), Some(_)) => format!("{} can be opened", path.display()),
+        (StoreLocation::Sqlite(path), None) => {
+            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            if !parent.is_dir() {
                 return Err(Failure::new(format!("the directory of {} is not there", path.display()))
                     .next("create it, or correct `[state] store`"));
             }
-        },
+            writable(parent, "[state] store")?;
+            format!("{} is made by the first sync", path.display())
+        }
+        (_, Some(_)) => "the database can be reached, and has our tables".to_owned(),
+        (_, None) => "the database can be reached; our tables are made by the first sync".to_owned(),
+    };
+    Ok((store, message))
+}
+
+/// Tries to write into a directory, without leaving anything there.
+fn writable(directory: &Path, setting: &str) -> Outcome<()> {
+    tempfile::tempfile_in(directory).map(drop).map_err(|error| {
+        Failure::new(format!("nothing can be written to {}: {error}", directory.display()))
+            .next(format!("let this user write there, or correct `{setting}`"))
+    })
+}
+
+/// Whether the web service could be started. Nothing is served.
+async fn service(config: &Config, options: &Service) -> Outcome<((), String)> {
+    let webhooks = if service::receiver(config, options).await?.is_some() { ", and takes webhooks" } else { "" };
+    // In use it may be by the very worker that it is meant for.
+    let message = match service::listen(options).await {
+        Ok(_) => format!("{} is free{webhooks}", options.listen),
+        Err(failure) if failure.may_pass() => {
+            format!("{} is in use, as it is while a worker runs here{webhooks}", options.listen)
+        }
+        Err(failure) => return Err(failure),
     };
     Ok(((), message))
 }
@@ -379,9 +421,12 @@ async fn with_each(config: &Config, free: &[(usize, Option<Slot>)]) -> Outcome<(
     Ok((client, message))
 }
 
-fn describe(state: &TargetState) -> &'static str {
+fn describe(state: &TargetState, ours: bool) -> &'static str {
     match state {
         TargetState::Absent => "nothing there yet; the first sync creates it",
+        TargetState::Present { .. } if !ours => {
+            "there, but not from what `[state] store` knows of; the first sync replaces all of its rows"
+        }
         TargetState::Present { .. } => "there, and takes changes",
         TargetState::Foreign { .. } => "there, but of a form that takes no changes; the first sync replaces it",
         _ => "there",

@@ -21,7 +21,7 @@ use crate::failure::{Exit, Outcome};
 pub(crate) async fn run(args: Args) -> Outcome<Exit> {
     let verbose = args.verbose > 0;
     match args.command {
-        Command::Demo(options) => Box::pin(or_interrupted(demo::run(&options))).await,
+        Command::Demo(options) => Box::pin(demo::run(&options)).await,
         Command::Engine { command } => engine::run(&command).await,
         Command::Check { json } => or_interrupted(check::run(&Config::load(&args.config)?, json, verbose)).await,
         Command::Sync { datasets, full, reconcile, replay, json } => {

@@ -24,7 +24,7 @@ pub(super) async fn run(config: &Config, json: bool) -> Outcome<Exit> {
 
 fn show(standings: &[Standing], workers: bool, now: DateTime<Utc>) {
     let mut table =
-        Table::new(["dataset", "rows in Tableau", "as of", "whole as of", "cursor", "schedule", "next", "state"]);
+        Table::new(["dataset", "rows landed", "as of", "whole as of", "cursor", "schedule", "next", "state"]);
     for standing in standings {
         table.row([
             standing.name.clone(),

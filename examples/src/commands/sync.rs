@@ -2,13 +2,17 @@
 
 use std::sync::Arc;
 
+use chrono::Utc;
+use kinetic_tableau_sync::worker::{Controls, Pause};
 use kinetic_tableau_sync::{LoadKind, RunSummary, Stop, SyncError};
 use serde::Serialize;
 
-use crate::config::{Config, Dataset};
+use super::standing::moment;
+use crate::config::{Config, Dataset, StoreLocation};
 use crate::connect::{Opening, Session};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::output::{self, Reporter};
+use crate::store::Store;
 use crate::tokens::Taken;
 
 /// What became of one dataset.
@@ -49,7 +53,18 @@ pub(super) enum Doing {
 }
 
 pub(super) async fn run(config: &Config, names: &[String], doing: Doing, json: bool, verbose: bool) -> Outcome<Exit> {
-    let datasets = config.named(names)?;
+    let mut datasets = config.named(names)?;
+    let paused = paused(config).await?;
+    for (name, pause) in &paused {
+        let until = pause.until.map_or_else(|| "`resume`".to_owned(), moment);
+        let by = format!("{name} is paused until {until} by {}", pause.by);
+        if names.contains(name) {
+            output::note(&format!("{by}; it is synced all the same, since it was named"));
+        } else if datasets.iter().any(|dataset| dataset.name() == name) {
+            output::note(&format!("{by}, and left out; name it to sync it all the same"));
+            datasets.retain(|dataset| dataset.name() != name);
+        }
+    }
     let stop = Stop::new();
     let reporter = Arc::new(Reporter::new(json));
     let cycles = {
@@ -69,6 +84,21 @@ pub(super) async fn run(config: &Config, names: &[String], doing: Doing, json: b
         output::say_json(&Report { datasets: &cycles });
     }
     Ok(if cycles.iter().all(|cycle| cycle.ok) { Exit::Done } else { Exit::Failed })
+}
+
+/// What operators have paused, for now.
+async fn paused(config: &Config) -> Outcome<Vec<(String, Pause)>> {
+    if matches!(config.store, StoreLocation::Memory) {
+        return Ok(Vec::new());
+    }
+    let Some(store) = Store::open_for_reading(config).await? else { return Ok(Vec::new()) };
+    let now = Utc::now();
+    let controls = Controls::new(store.notes()).all().await?;
+    let paused = controls.into_iter().filter_map(|(dataset, control)| {
+        let pause = control.paused.filter(|pause| pause.until.is_none_or(|until| until > now))?;
+        Some((dataset.to_string(), pause))
+    });
+    Ok(paused.collect())
 }
 
 /// What is said when the operator stops a run. Nothing has to be cleaned up.

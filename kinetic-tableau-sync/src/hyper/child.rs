@@ -48,10 +48,19 @@ const PYTHON: &[&str] = &[
     "CURL_CA_BUNDLE",
 ];
 
-/// Starts the program with what any program needs.
+/// Starts the program with what any program needs, out of reach of what is sent to the group of this process: Ctrl-C, or a supervisor's
+/// signal to all it started. The program would end at once, under runs that have been given time to end.
 pub(super) fn plain(command: &mut Command) -> &mut Command {
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::process_group(command, 0);
+    #[cfg(windows)]
+    std::os::windows::process::CommandExt::creation_flags(command, NEW_PROCESS_GROUP);
     with(command, &[COMMON])
 }
+
+/// `CREATE_NEW_PROCESS_GROUP` of Windows.
+#[cfg(windows)]
+const NEW_PROCESS_GROUP: u32 = 0x200;
 
 /// Starts Python or pip.
 pub(super) fn python(command: &mut Command) -> &mut Command {

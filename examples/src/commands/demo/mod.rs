@@ -33,7 +33,30 @@ struct Cycle {
     found: Vec<Comparison>,
 }
 
+/// Shows it, and keeps the servers up where that was asked for.
 pub(super) async fn run(options: &args::Demo) -> Outcome<Exit> {
+    let shown = tokio::select! {
+        shown = show(options) => shown?,
+        () = super::interrupted() => return Ok(Exit::Interrupted),
+    };
+    if !options.serve {
+        return Ok(Exit::Done);
+    }
+    let place = options.keep.as_deref().unwrap_or(Path::new("."));
+    output::say(format_args!(
+        "\nBoth servers stay up until Ctrl-C, and rows change all the time. In another terminal, for instance\n  \
+         kinetic-tableau --config {0} check\n  kinetic-tableau --config {0} run\n  kinetic-tableau --config {0} status",
+        place.join("kinetic-tableau.toml").display()
+    ));
+    tokio::select! {
+        () = shown.live() => {}
+        () = super::interrupted() => {}
+    }
+    Ok(Exit::Done)
+}
+
+/// Answers the scene once all is shown and was found to be right.
+async fn show(options: &args::Demo) -> Outcome<Scene> {
     let began = Instant::now();
     let tell = |line: String| {
         if !options.json {
@@ -44,7 +67,7 @@ pub(super) async fn run(options: &args::Demo) -> Outcome<Exit> {
     let directory = place.directory.as_path();
     let location = engine().await?;
     let scene = Scene::start(options.rows).await?;
-    scene.configure(directory)?;
+    scene.configure(directory, options.serve)?;
     let config = Config::load(&directory.join("kinetic-tableau.toml"))?;
     // Dropped at the end: it must outlive both comparisons.
     let engine = Engine::start(&location).await?;
@@ -72,7 +95,7 @@ pub(super) async fn run(options: &args::Demo) -> Outcome<Exit> {
     }
     place.settle();
     if report.matches() {
-        return Ok(Exit::Done);
+        return Ok(scene);
     }
     let mut failure = Failure::new("what has landed is not what is in the source")
         .next("compare the extract that the report names with the source; this is a defect, please report it");

@@ -1,6 +1,8 @@
 //! The scene of the demo: both simulators, what is in them, and a configuration that names them.
 
+use std::io::Write as _;
 use std::path::Path;
+use std::time::Duration;
 
 use simulators::kinetic::{KineticSim, Row, Seed, Value};
 use simulators::tableau::TableauSim;
@@ -10,6 +12,9 @@ use crate::failure::{Failure, Outcome};
 
 /// Same rows each time, so that two demos can be compared.
 const SEED: u64 = 2026;
+
+/// How often somebody edits something while the servers stay up.
+const EDITS: Duration = Duration::from_secs(10);
 
 /// One dataset of the demo.
 #[derive(Debug)]
@@ -114,14 +119,14 @@ impl Scene {
     }
 
     /// Writes a configuration, as an operator would, with the secrets in files beside it.
-    pub(super) fn configure(&self, directory: &Path) -> Outcome<()> {
+    pub(super) fn configure(&self, directory: &Path, serve: bool) -> Outcome<()> {
         let secrets = directory.join("secrets");
         create_private(&secrets)?;
         write(&secrets.join("kinetic-api-key"), self.kinetic.api_key())?;
         write(&secrets.join("kinetic-password"), self.kinetic.password())?;
         write(&secrets.join("tableau-token"), self.tableau.pat_secret())?;
         let mut text = format!(
-            r#"# Written by `kinetic-tableau demo`. Its servers have ended with it; `status` and `audit` still work.
+            r#"# Written by `kinetic-tableau demo`. {}
 [kinetic]
 url = "{}"
 company = "EPIC06"
@@ -145,6 +150,11 @@ store = "sqlite:state.db"
 [engine]
 spool = "spool"
 "#,
+            if serve {
+                "Its servers are up as long as it runs."
+            } else {
+                "Its servers have ended with it; `status` and `audit` still work."
+            },
             self.kinetic.url(),
             self.kinetic.user(),
             self.tableau.url(),
@@ -159,6 +169,9 @@ spool = "spool"
                 "\n[[dataset]]\nname = \"{}\"\nproject = \"{PROJECT}\"\ndatasource = \"{}\"\n{}",
                 part.name, part.datasource, part.settings
             );
+            if serve {
+                text.push_str("schedule = \"every 30s\"\nreconcile = \"every 5m\"\n");
+            }
         }
         write(&directory.join("kinetic-tableau.toml"), &text)
     }
@@ -169,6 +182,16 @@ spool = "spool"
             let rows = self.kinetic.truth_count(part.set);
             let few = usize::try_from(part.changed_percent).unwrap_or(1);
             self.kinetic.random_changes(part.set, (rows / 100 * few).max(3), SEED + nth);
+        }
+    }
+
+    /// Changes a few rows from time to time, as people do who work.
+    pub(super) async fn live(&self) {
+        for round in 1_u64.. {
+            tokio::time::sleep(EDITS).await;
+            for (nth, part) in (1..).zip(PARTS) {
+                self.kinetic.random_changes(part.set, 2, SEED + 100 * round + nth);
+            }
         }
     }
 
@@ -218,8 +241,14 @@ pub(super) fn create_private(directory: &Path) -> Outcome<()> {
     builder.create(directory).map_err(|error| write_failed(directory, &error))
 }
 
+/// Some of it is secret, as it would be in earnest.
 fn write(path: &Path, text: &str) -> Outcome<()> {
-    std::fs::write(path, text).map_err(|error| write_failed(path, &error))
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let written = options.open(path).and_then(|mut file| file.write_all(text.as_bytes()));
+    written.map_err(|error| write_failed(path, &error))
 }
 
 fn write_failed(path: &Path, error: &std::io::Error) -> Failure {

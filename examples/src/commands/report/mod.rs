@@ -10,6 +10,7 @@ mod page;
 #[cfg(test)]
 mod tests;
 
+use std::io::Write as _;
 use std::path::Path;
 
 use chrono::Utc;
@@ -39,6 +40,9 @@ pub(super) async fn run(config: &Config, options: &args::Report) -> Outcome<Exit
         say(format_args!("{} ({})", options.out.display(), output::size(page.len() as u64)));
         let runs = report.datasets.iter().map(|dataset| dataset.ledger.totals.runs).sum();
         say(format_args!("{} datasets, {} runs since {}", report.datasets.len(), grouped(runs), day(&report)));
+        for key in &report.unknown {
+            say(format_args!("no record has '{key}' as its key, or as a part of it"));
+        }
     }
     match &report.proof.first_broken {
         None => Ok(Exit::Done),
@@ -85,10 +89,19 @@ fn save(path: &Path, page: &str) -> Outcome<()> {
     let mut beside = name.to_owned();
     beside.push(".part");
     let beside = path.with_file_name(beside);
-    std::fs::write(&beside, page).and_then(|()| std::fs::rename(&beside, path)).map_err(|error| {
+    write_private(&beside, page).and_then(|()| std::fs::rename(&beside, path)).map_err(|error| {
         let _ = std::fs::remove_file(&beside);
         failed(&error)
     })
+}
+
+/// Keys of records are not for everybody on this machine.
+fn write_private(path: &Path, page: &str) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)?.write_all(page.as_bytes())
 }
 
 fn day(report: &Report) -> String {

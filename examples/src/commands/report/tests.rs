@@ -292,9 +292,11 @@ async fn the_whole_history_of_a_record_that_is_asked_for_is_there_whenever_it_wa
     segment_world.now = old;
     segment_world.records("vendors", "long-ago", ["[\"E1\",7]", "[\"E1\",8]"].into_iter().map(str::to_owned)).await;
     world.records("vendors", "now", std::iter::once("[\"E1\",7]".to_owned())).await;
-    let options =
-        args::Report { out: "-".into(), since: None, datasets: Vec::new(), keys: vec!["7".to_owned()], records: 10 };
+    let keys = vec!["7".to_owned(), "<70>".to_owned()];
+    let options = args::Report { out: "-".into(), since: None, datasets: Vec::new(), keys, records: 10 };
     let report = gathered(&world.config, &world.stores(), &options).await.unwrap();
+    assert_eq!(report.unknown, ["<70>"]);
+    assert!(page::write(&report).unwrap().contains("No record has the key <bdi>&lt;70&gt;</bdi>"));
     let [history] = report.datasets[0].histories.as_slice() else { panic!("{:?}", report.datasets[0].histories) };
     let runs: Vec<&str> = history.records.iter().map(|record| record.run.as_str()).collect();
     assert_eq!((history.key.as_str(), runs), ("[\"E1\",7]", vec!["now", "long-ago"]));

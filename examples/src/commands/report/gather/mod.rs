@@ -47,6 +47,8 @@ pub(super) struct Report {
     pub(super) proof: Verification,
     /// So many of the newest records of each dataset are shown.
     pub(super) records_each: usize,
+    /// Keys that were asked for, and that no record of these datasets has.
+    pub(super) unknown: Vec<String>,
 }
 
 /// One dataset.
@@ -66,17 +68,20 @@ pub(super) async fn gather(config: &Config, stores: &Stores, wanted: Wanted) -> 
     let standings = chosen(found.datasets, &wanted.datasets)?;
     let detailed = standings.len().clamp(1, MOST_DATASETS);
     let records_each = wanted.records.min(MOST_RECORDS / detailed);
+    let mut unknown = wanted.keys.clone();
     let mut datasets = Vec::with_capacity(standings.len());
     for (nth, standing) in standings.into_iter().enumerate() {
         let id = DatasetId::new(standing.name.as_str());
         let in_detail = nth < MOST_DATASETS;
         let ledger = ledger(stores, &id, &wanted).await?;
         let rejected = rejects::gather(stores, &id).await?;
-        let histories = if in_detail { records::gather(stores, &id, &wanted, records_each).await? } else { Vec::new() };
+        // What was asked for is looked for in all of them.
+        let most = if in_detail { records_each } else { 0 };
+        let histories = records::gather(stores, &id, &wanted, most, &mut unknown).await?;
         datasets.push(Dataset { standing, ledger, rejected, histories, in_detail });
     }
     let proof = stores.audit.verify().await?;
-    Ok(Report { wanted, datasets, workers: found.workers, proof, records_each })
+    Ok(Report { wanted, datasets, workers: found.workers, proof, records_each, unknown })
 }
 
 /// The datasets that were named; all of them when none was.

@@ -22,7 +22,14 @@ pub(in super::super) struct History {
 }
 
 /// The histories of keys that were asked for, and the newest records of all, newest first.
-pub(super) async fn gather(stores: &Stores, id: &DatasetId, wanted: &Wanted, most: usize) -> Outcome<Vec<History>> {
+/// Each key that is found is taken out of `unknown`.
+pub(super) async fn gather(
+    stores: &Stores,
+    id: &DatasetId,
+    wanted: &Wanted,
+    most: usize,
+    unknown: &mut Vec<String>,
+) -> Outcome<Vec<History>> {
     let mut histories = Vec::new();
     for key in &wanted.keys {
         let filter = AuditFilter {
@@ -31,7 +38,11 @@ pub(super) async fn gather(stores: &Stores, id: &DatasetId, wanted: &Wanted, mos
             limit: Some(KEY_RECORDS),
             ..AuditFilter::default()
         };
-        histories.extend(by_key(stores.audit.records(&filter).await?, true));
+        let records = stores.audit.records(&filter).await?;
+        if !records.is_empty() {
+            unknown.retain(|other| other != key);
+        }
+        histories.extend(by_key(records, true));
     }
     if most > 0 {
         let filter = AuditFilter {

@@ -18,6 +18,9 @@ pub(super) fn write(out: &mut String, report: &Report) -> fmt::Result {
         counted(records as u64, "entry", "entries")
     );
     section(out, "records", "Records", &line)?;
+    for key in &report.unknown {
+        write!(out, "<p class=\"empty\">No record has the key <bdi>{}</bdi>.</p>", Text(&cut(key, 300)))?;
+    }
     if records == 0 {
         out.push_str("<p class=\"empty\">No record in this time.</p></section>");
         return Ok(());

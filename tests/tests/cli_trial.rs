@@ -1,0 +1,133 @@
+//! What somebody tries who is new to the program: servers that stay up, checks that see what would fail, and ends that harm nothing.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use simulators::faults::{Effect, Fault};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::Command;
+use tokio::time::timeout;
+
+use super::cli::{World, binary, json, succeeded};
+
+/// Longer than anything here takes.
+const LONG: Duration = Duration::from_mins(2);
+
+fn text(output: &std::process::Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+#[cfg(unix)]
+fn signal(name: &str, process: &str) {
+    assert!(std::process::Command::new("kill").args([&format!("-{name}"), "--", process]).status().unwrap().success());
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn the_servers_of_the_demo_stay_up_for_every_other_command() {
+    let directory = tempfile::tempdir().unwrap();
+    let kept = directory.path().join("kept");
+    let mut demo = Command::new(binary().await)
+        .args(["demo", "--serve", "--rows", "40", "--keep"])
+        .arg(&kept)
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines();
+    let up = async {
+        while let Some(line) = lines.next_line().await.unwrap() {
+            if line.contains("stay up until Ctrl-C") {
+                return;
+            }
+        }
+        panic!("it ended");
+    };
+    timeout(LONG, up).await.unwrap();
+    let config = kept.join("kinetic-tableau.toml");
+    for command in ["check", "sync"] {
+        let output = Command::new(binary().await).arg("--config").arg(&config).arg(command).output().await.unwrap();
+        succeeded(&output);
+        assert!(!text(&output).contains("others may read"), "{}", text(&output));
+    }
+    signal("INT", &demo.id().unwrap().to_string());
+    assert!(timeout(LONG, demo.wait()).await.unwrap().unwrap().success());
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_to_all_that_a_worker_started_lets_its_runs_end() {
+    let world = World::start(400).await;
+    world.configure(|text| text + "schedule = \"every 1h\"\n");
+    // The engine has taken rows when the signal comes.
+    world.kinetic.faults().push(Fault::on("APInvoices?", Effect::Delay(Duration::from_secs(4))).nth(3));
+    let mut command = world.command(&["-v", "run"]).await;
+    command.process_group(0);
+    let mut worker = command.spawn().unwrap();
+    let mut lines = BufReader::new(worker.stdout.take().unwrap()).lines();
+    let mut said = String::new();
+    let all = async {
+        while let Some(line) = lines.next_line().await.unwrap() {
+            said.push_str(&line);
+            said.push('\n');
+            if line.contains("full load begins") {
+                tokio::time::sleep(Duration::from_secs(2)).await;
+                signal("TERM", &format!("-{}", worker.id().unwrap()));
+            }
+        }
+    };
+    timeout(LONG, all).await.unwrap();
+    assert!(timeout(LONG, worker.wait()).await.unwrap().unwrap().success(), "{said}");
+    assert!(said.contains("asked to end") && said.contains(": full load, 400 read"), "{said}");
+    world.is_equal().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_holds_back_a_sync_that_does_not_name_its_dataset() {
+    let world = World::start(30).await;
+    succeeded(&world.run(&["pause", "ap_invoices", "--for", "1h"]).await);
+    let left = world.run(&["sync"]).await;
+    succeeded(&left);
+    assert!(text(&left).contains("is paused until") && text(&left).contains("left out"), "{}", text(&left));
+    assert!(world.tableau.extract_path("AP invoices").is_none());
+    let named = world.run(&["sync", "ap_invoices"]).await;
+    succeeded(&named);
+    assert!(text(&named).contains("synced all the same"), "{}", text(&named));
+    world.is_equal().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_tells_what_run_would_refuse_and_what_a_sync_would_replace() {
+    let world = World::start(30).await;
+    let service = |secret: &str, listen: &str| {
+        let section = format!("[service]\nlisten = \"{listen}\"\nwebhook_secret = {{ env = \"{secret}\" }}\n[state]");
+        world.configure(|text| text.replace("[state]", &section));
+    };
+    let check = async || {
+        let mut command = world.command(&["check"]).await;
+        command.env("KT_SHORT", "short").env("KT_HOOK", "0123456789abcdef0123456789abcdef");
+        command.output().await.unwrap()
+    };
+    service("KT_SHORT", "127.0.0.1:0");
+    let short = check().await;
+    assert_eq!(short.status.code(), Some(1));
+    assert!(text(&short).contains("✗ service: [service] webhook_secret: the secret is shorter"), "{}", text(&short));
+    assert!(text(&short).contains("next: make one with `openssl rand -hex 32`"), "{}", text(&short));
+    service("KT_HOOK", "192.0.2.1:80");
+    assert!(text(&check().await).contains("✗ service: [service] listen"), "not an address of this machine");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    service("KT_HOOK", &taken.local_addr().unwrap().to_string());
+    let used = check().await;
+    succeeded(&used);
+    assert!(text(&used).contains("is in use, as it is while a worker runs here"), "{}", text(&used));
+
+    world.configure(|text| text);
+    succeeded(&world.run(&["sync"]).await);
+    let known = world.run(&["check"]).await;
+    assert!(text(&known).contains("there, and takes changes"), "{}", text(&known));
+    world.configure(|text| text.replace("state.db", "another.db"));
+    let unknown = world.run(&["check"]).await;
+    succeeded(&unknown);
+    assert!(text(&unknown).contains("the first sync replaces all of its rows"), "{}", text(&unknown));
+    assert_eq!(json(&world.run(&["check", "--json"]).await)["ok"], true);
+}
