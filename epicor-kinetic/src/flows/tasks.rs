@@ -43,6 +43,10 @@ fn of_process(process: &str) -> Filter {
     field("TaskDescription").eq(process).or(field("RunProcedure").eq(process))
 }
 
+fn has_ended(task: &SysTask) -> bool {
+    task.status().is_over() || task.ended_on.is_some()
+}
+
 impl Tasks {
     /// Reads a task by its number.
     ///
@@ -124,13 +128,27 @@ impl TaskWatch {
     /// The tasks that have ended since the last look, in the order of their numbers; each is found once. After an error
     /// nothing is forgotten.
     ///
+    /// Where the newest task has a lower number than what was seen, the database was put back to an older state, or the
+    /// newest tasks were purged. The watch begins anew from there, and the newest task counts as ended since, if it is
+    /// over: which ones have ended since the restore nobody can tell.
+    ///
     /// # Errors
     /// As [`Query::send`](crate::Query::send).
     pub async fn ended(&mut self, client: &Client) -> Result<Vec<SysTask>> {
+        // The newest task that was seen is asked for as well: as long as it is there, numbers go on behind it.
         let query =
-            client.query::<SysTask>().filter(of_process(&self.process)).and_filter(field("SysTaskNum").gt(self.seen));
+            client.query::<SysTask>().filter(of_process(&self.process)).and_filter(field("SysTaskNum").ge(self.seen));
         let columns = KeysetColumns::new().integer("SysTaskNum");
         let mut met: Vec<SysTask> = query.keyset(columns).into_stream().try_collect().await?;
+        if met.is_empty() && self.seen > 0 {
+            let anew = client.tasks().watch(&*self.process).await?;
+            if anew.seen < self.seen {
+                let newest = client.tasks().newest(&self.process, 1).await?;
+                *self = anew;
+                return Ok(newest.into_iter().filter(has_ended).collect());
+            }
+        }
+        met.retain(|task| task.sys_task_num > self.seen);
         let known: Vec<i64> = self.open.iter().copied().collect();
         let again = client.query::<SysTask>().stream_in::<SysTask, _>("SysTaskNum", known)?;
         met.extend(again.try_collect::<Vec<SysTask>>().await?);
@@ -140,7 +158,7 @@ impl TaskWatch {
         let mut ended = Vec::new();
         for task in met {
             self.seen = self.seen.max(task.sys_task_num);
-            if task.status().is_over() || task.ended_on.is_some() {
+            if has_ended(&task) {
                 self.open.remove(&task.sys_task_num);
                 ended.push(task);
             } else {

@@ -46,7 +46,7 @@ pub(super) struct Standing {
     pub(super) landed_rows: Option<u64>,
     pub(super) cursor: Option<String>,
     pub(super) failures: u32,
-    /// When `run` tries again after a failure; by its schedule when not said.
+    /// When `run` tries again after a failure; where a person must mend it by its schedule, but not within half an hour.
     pub(super) retry_at: Option<DateTime<Utc>>,
     /// When `run` looks at it next; none while only a request or the end of a batch process makes it due.
     pub(super) next_due: Option<DateTime<Utc>>,
@@ -207,12 +207,13 @@ impl Standing {
             None if timing.is_manual() => {
                 format!("its schedule is manual, so nothing tries again by itself; {by_hand}")
             }
-            None => format!("`run` tries again when its batch process has ended; {by_hand}"),
+            // It has no time at which it may be begun.
+            None => format!("nothing tries again before a run is asked for; {by_hand}"),
             Some(at) if !workers => {
                 format!("no worker is running: `run`, once started, tries again {}; {by_hand}", when(at, now))
             }
-            Some(at) if self.retry_at.is_none() && self.control.request.is_none() => {
-                format!("`run` tries again {}, by its schedule; {by_hand}", when(at, now))
+            Some(at) if self.retry_at.is_none() && at > now => {
+                format!("`run` tries again {}, and no sooner, since a person must mend it; {by_hand}", when(at, now))
             }
             Some(at) => format!("`run` tries again {}", when(at, now)),
         }
@@ -231,7 +232,7 @@ pub(super) fn moment(at: DateTime<Utc>) -> String {
 #[cfg(test)]
 mod tests {
     use kinetic_tableau_sync::Findings;
-    use kinetic_tableau_sync::worker::{Request, RequestedRun};
+    use kinetic_tableau_sync::worker::{OpenRequest, Request, RequestedRun};
 
     use super::*;
 
@@ -261,25 +262,29 @@ mod tests {
         let retried = failed(Some("every 1h"), Some("10:05"), Control::default());
         assert_eq!(said(&retried, true), "`run` tries again at 2026-11-26 10:05:00Z");
         assert!(said(&retried, false).starts_with("no worker is running: `run`, once started, tries again at "));
-        let by_schedule = failed(Some("every 1h"), None, Control::default());
-        assert!(said(&by_schedule, true).starts_with("`run` tries again at 2026-11-26 11:00:00Z, by its schedule"));
-        let overdue = failed(Some("every 1m"), None, Control::default());
-        assert!(said(&overdue, true).starts_with("`run` tries again at once"), "{}", said(&overdue, true));
+        let refused = |schedule| said(&failed(Some(schedule), None, Control::default()), true);
+        assert!(refused("every 1h").starts_with("`run` tries again at 2026-11-26 11:00:00Z, and no sooner, since"));
+        assert!(refused("every 1m").starts_with("`run` tries again at 2026-11-26 10:31:00Z, and no sooner, since"));
+        assert!(
+            refused("after process Post AP").starts_with("`run` tries again at 2026-11-26 10:31:00Z, and no sooner")
+        );
 
         // The engine notes a retry whatever the schedule is, but nobody follows it.
         let manual = failed(Some("manual"), Some("10:05"), Control::default());
         let words = "its schedule is manual, so nothing tries again by itself; `sync ap` tries again now";
         assert_eq!((said(&manual, true), said(&manual, false)), (words.to_owned(), words.to_owned()));
         let request = Request { run: RequestedRun::Changes, at: at("10:01"), by: "ann".to_owned(), waits: false };
-        let asked = failed(Some("manual"), Some("10:05"), Control { paused: None, request: Some(request) });
-        assert!(said(&asked, true).starts_with("`run` tries again "), "somebody has asked for a run");
+        let request = OpenRequest { id: "1".to_owned(), request, tried: false };
+        let requests = vec![request];
+        for retry in [Some("10:05"), None] {
+            let asked = failed(Some("manual"), retry, Control { paused: None, requests: requests.clone() });
+            assert_eq!(said(&asked, true), "`run` tries again at once", "somebody has asked for a run");
+        }
 
         let pause = Pause { since: at("09:00"), until: None, by: "ann".to_owned(), reason: None };
-        let paused = failed(Some("every 1h"), Some("10:05"), Control { paused: Some(pause), request: None });
+        let paused = failed(Some("every 1h"), Some("10:05"), Control { paused: Some(pause), requests: Vec::new() });
         assert!(said(&paused, true).contains("not try again before `resume ap`"));
         assert!(said(&failed(None, Some("10:05"), Control::default()), true).contains("nothing runs it again"));
-        let process = failed(Some("after process Post AP"), None, Control::default());
-        assert!(said(&process, true).starts_with("`run` tries again when its batch process has ended"));
     }
 
     #[test]

@@ -47,7 +47,7 @@ fn show(standings: &[Standing], workers: bool, now: DateTime<Utc>) {
             let why = pause.reason.as_ref().map_or_else(String::new, |reason| format!(": {}", one_line(reason)));
             say(format_args!("{name}: paused until {until} by {}{why}", pause.by));
         }
-        if let Some(request) = &standing.control.request {
+        for request in standing.control.requests.iter().map(|open| &open.request) {
             say(format_args!("{name}: a run was asked for at {} by {}", moment(request.at), request.by));
         }
         if let Some(pending) = &standing.pending_delivery {

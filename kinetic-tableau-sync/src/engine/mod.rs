@@ -33,6 +33,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::mapped::landing_schema;
+pub(crate) use self::policy::UNMENDED;
 pub use self::policy::{Cause, Disposition, Stage, SyncError};
 pub use self::progress::{NoProgress, Progress, ProgressEvent};
 pub use self::reason::FullReason;

@@ -28,14 +28,12 @@ pub enum Disposition {
     Operator,
 }
 
-/// However often a dataset has failed, it is tried again after this.
+/// However often a dataset has failed, it is tried again after this: an outage, however long, costs no more than that behind its end.
 const LONGEST_WAIT: Duration = Duration::from_mins(30);
 
-/// After so many failures in a row the circuit opens: what does not pass by itself is not asked for all the time.
-const CIRCUIT: u32 = 10;
-
-/// How long the circuit stays open.
-const OPEN: Duration = Duration::from_hours(6);
+/// What only a person can mend is not tried again by itself before this, whatever the schedule: a password that is refused every minute
+/// locks the account.
+pub(crate) const UNMENDED: Duration = Duration::from_mins(30);
 
 impl Disposition {
     /// Its name.
@@ -47,13 +45,12 @@ impl Disposition {
         }
     }
 
-    /// When to try again after so many failures in a row, this one included: less and less often up to half an hour, and every six
-    /// hours from the tenth on (the circuit is open). None where a person must act: then the schedule decides.
+    /// When to try again after so many failures in a row, this one included: less and less often, up to every half hour, for as long as
+    /// it lasts. None where a person must act: then the schedule decides, and a worker waits for half an hour at least.
     #[must_use]
     pub fn next_attempt(self, failures: u32, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let wait = match self {
             Self::Operator => return None,
-            _ if failures >= CIRCUIT => OPEN,
             Self::Retry { after } | Self::Reconcile { after } => {
                 after.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1))).min(LONGEST_WAIT)
             }
@@ -264,15 +261,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn failures_that_pass_are_tried_again_less_and_less_often_until_the_circuit_opens() {
+    fn failures_that_pass_are_tried_again_less_and_less_often_up_to_every_half_hour() {
         let now: DateTime<Utc> = "2026-11-23T10:00:00Z".parse().unwrap();
         let at = |text: &str| Some(text.parse::<DateTime<Utc>>().unwrap());
         let retry = Disposition::Retry { after: Duration::from_mins(1) };
         assert_eq!(retry.next_attempt(1, now), at("2026-11-23T10:01:00Z"));
         assert_eq!(retry.next_attempt(4, now), at("2026-11-23T10:08:00Z"));
         assert_eq!(retry.next_attempt(9, now), at("2026-11-23T10:30:00Z"));
-        assert_eq!(retry.next_attempt(10, now), at("2026-11-23T16:00:00Z"));
-        assert_eq!(retry.next_attempt(u32::MAX, now), at("2026-11-23T16:00:00Z"));
+        assert_eq!(retry.next_attempt(10, now), at("2026-11-23T10:30:00Z"));
+        assert_eq!(retry.next_attempt(u32::MAX, now), at("2026-11-23T10:30:00Z"));
         assert_eq!(Disposition::Operator.next_attempt(1, now), None);
     }
 

@@ -1,5 +1,6 @@
 //! One dataset as a worker sees it: what is run, when it is due, and what limits it.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -8,7 +9,7 @@ use super::control::{Control, Request};
 use super::processes::BatchProcesses;
 use super::slots::Limit;
 use crate::checkpoint::Checkpoint;
-use crate::engine::Syncer;
+use crate::engine::{Syncer, UNMENDED};
 use crate::model::{DatasetId, DatasetSpec};
 use crate::schedule::{Schedule, Timing};
 
@@ -99,21 +100,36 @@ fn due(dataset: &DatasetId, timing: &Timing, known: &Checkpoint, control: &Contr
         // Looked at again then.
         return pause.until.map(|at| Due { at, why: Why::Schedule });
     }
-    if let Some(request) = &control.request {
-        let tried = known.last_run.as_ref().is_some_and(|run| run.started >= request.at && run.error.is_some());
-        let from = known.retry_at.filter(|_| tried).map_or(now, |retry| retry.max(now));
-        let at = if request.waits { timing.allowed(from)? } else { from };
+    let held = held_until(known);
+    let asked = control.requests.iter().filter_map(|open| {
+        // What a person asks for is begun at once, and behind a failure like anything else.
+        let from = held.filter(|_| open.tried || open.request.waits).map_or(now, |until| until.max(now));
+        Some((if open.request.waits { timing.allowed(from)? } else { from }, &open.request))
+    });
+    // Of what is due at once, the one that serves most of the others.
+    if let Some((at, request)) = asked.min_by_key(|(at, request)| (*at, Reverse(request.run.extent()))) {
         return Some(Due { at, why: Why::Requested(request.clone()) });
     }
     if timing.is_manual() {
         return None;
     }
-    let (at, why) = match (known.retry_at.filter(|_| known.failures > 0), last_begun(known)) {
-        (Some(retry), _) => (retry, Why::Retry),
-        (None, None) => (now, Why::First),
-        (None, Some(last)) => (timing.next_after(dataset, last)?, Why::Schedule),
+    let (at, why) = match (last_begun(known), known.retry_at.filter(|_| known.failures > 0), held) {
+        (_, Some(retry), _) => (retry, Why::Retry),
+        (None, ..) => (now, Why::First),
+        (Some(last), None, held) => match timing.next_after(dataset, last) {
+            Some(next) => (held.map_or(next, |until| until.max(next)), Why::Schedule),
+            // Nothing but the end of a batch process would bring it back, and that may be the one whose rows were not read.
+            None => (held?, Why::Retry),
+        },
     };
     Some(Due { at: timing.allowed(at.max(now))?, why })
+}
+
+/// Until when a dataset that has failed is left alone, unless a person asks for it: until the next try, or for half an hour where only a
+/// person can mend it.
+fn held_until(known: &Checkpoint) -> Option<DateTime<Utc>> {
+    let failed = known.last_run.as_ref().filter(|_| known.failures > 0)?;
+    known.retry_at.or_else(|| failed.ended.checked_add_signed(chrono::Duration::from_std(UNMENDED).ok()?))
 }
 
 /// When the last run began, well or not.
@@ -149,7 +165,7 @@ mod tests {
 
     use super::*;
     use crate::engine::tests::idle_syncer;
-    use crate::worker::{Pause, RequestedRun};
+    use crate::worker::{OpenRequest, Pause, RequestedRun};
 
     fn at(text: &str) -> DateTime<Utc> {
         format!("2026-11-26T{text}Z").parse().unwrap()
@@ -174,6 +190,11 @@ mod tests {
         Checkpoint { last_run: Some(begun(text)), last_success: Some(begun(text)), ..Checkpoint::default() }
     }
 
+    fn asked(requests: &[&Request], tried: bool) -> Control {
+        let open = |request: &&Request| OpenRequest { id: request.by.clone(), request: (*request).clone(), tried };
+        Control { paused: None, requests: requests.iter().map(open).collect() }
+    }
+
     fn due(job: &Job, known: &Checkpoint, control: &Control) -> Option<(DateTime<Utc>, Why)> {
         job.due(known, control, at("10:00:00")).map(|due| (due.at, due.why))
     }
@@ -194,14 +215,38 @@ mod tests {
         // What a person must mend is not tried again and again.
         let mut broken = Checkpoint { failures: 3, ..landed("03:00:00") };
         broken.last_run = Some(begun("09:59:00"));
-        assert_eq!(due(&job, &broken, &nothing), Some((at("10:14:00"), Why::Schedule)));
+        assert_eq!(due(&job, &broken, &nothing), Some((at("10:29:00"), Why::Schedule)), "not within half an hour");
+        let hourly = self::job("every 1h");
+        assert_eq!(due(&hourly, &broken, &nothing), Some((at("10:59:00"), Why::Schedule)), "its schedule is rarer");
+        let process = self::job("after process Post");
+        assert_eq!(due(&process, &broken, &nothing), Some((at("10:29:00"), Why::Retry)), "nothing else brings it back");
+        assert_eq!(due(&process, &landed("09:59:00"), &nothing), None);
+    }
+
+    #[test]
+    fn behind_a_failure_a_person_is_served_at_once_and_all_else_waits() {
+        let job = job("every 15m");
+        let asks = |run, by: &str, waits| Request { run, at: at("23:00:00"), by: by.to_owned(), waits };
+        let (ann, post) =
+            (asks(RequestedRun::Reconcile, "ann", false), asks(RequestedRun::Changes, "Post AP Invoices", true));
+        let mut known = Checkpoint { failures: 1, retry_at: Some(at("10:04:00")), ..landed("09:50:00") };
+        let of = |request: &Request| Why::Requested(request.clone());
+        assert_eq!(due(&job, &known, &asked(&[&post, &ann], false)), Some((at("10:00:00"), of(&ann))));
+        assert_eq!(due(&job, &known, &asked(&[&post, &ann], true)), Some((at("10:04:00"), of(&ann))), "the larger one");
+        assert_eq!(due(&job, &known, &asked(&[&post], false)), Some((at("10:04:00"), of(&post))));
+        // A password that is refused is not tried each time a process ends.
+        known.retry_at = None;
+        assert_eq!(due(&job, &known, &asked(&[&post], false)), Some((at("10:20:00"), of(&post))));
+        assert_eq!(due(&job, &known, &asked(&[&post, &ann], false)), Some((at("10:00:00"), of(&ann))));
+        known.failures = 0;
+        assert_eq!(due(&job, &known, &asked(&[&post], true)), Some((at("10:00:00"), of(&post))), "it is well again");
     }
 
     #[test]
     fn a_pause_wins_over_a_request_and_a_request_over_the_schedule() {
         let job = job("every 15m");
         let request = Request { run: RequestedRun::Full, at: at("09:00:00"), by: "ann".to_owned(), waits: false };
-        let mut control = Control { paused: None, request: Some(request.clone()) };
+        let mut control = asked(&[&request], false);
         let known = landed("09:50:00");
         assert_eq!(due(&job, &known, &control), Some((at("10:00:00"), Why::Requested(request))));
         let pause = |until| Pause { since: at("09:00:00"), until, by: "bob".to_owned(), reason: None };
@@ -210,11 +255,6 @@ mod tests {
         control.paused = Some(pause(Some(at("10:30:00"))));
         assert_eq!(due(&job, &known, &control), Some((at("10:30:00"), Why::Schedule)));
         control.paused = None;
-        let mut failed = Checkpoint { failures: 1, retry_at: Some(at("10:01:00")), ..landed("09:30:00") };
-        if let Some(run) = &mut failed.last_run {
-            run.error = Some("the server is busy".to_owned());
-        }
-        assert_eq!(due(&job, &failed, &control).unwrap().0, at("10:01:00"), "not again and again");
         control.paused = Some(pause(Some(at("09:30:00"))));
         assert!(
             matches!(due(&job, &known, &control), Some((_, Why::Requested(_)))),
@@ -229,7 +269,7 @@ mod tests {
         let known = landed("07:00:00");
         assert_eq!(due(&job, &known, &Control::default()), None);
         let mut request = Request { run: RequestedRun::Changes, at: at("09:00:00"), by: "x".to_owned(), waits: true };
-        let control = |request: &Request| Control { paused: None, request: Some(request.clone()) };
+        let control = |request: &Request| asked(&[request], false);
         assert_eq!(due(&job, &known, &control(&request)).unwrap().0, at("12:00:00"));
         request.waits = false;
         assert_eq!(due(&job, &known, &control(&request)).unwrap().0, at("10:00:00"));

@@ -48,7 +48,7 @@ pub use self::alert::LogAlerts;
 #[cfg(feature = "alert-webhook")]
 pub use self::alert::WebhookAlerts;
 pub use self::alert::{Alert, AlertError, AlertKind, AlertSink, Alerts};
-pub use self::control::{Control, Controls, Pause, Request, RequestedRun};
+pub use self::control::{Control, Controls, OpenRequest, Pause, Request, RequestedRun};
 pub use self::job::{Job, Why, next_due};
 pub use self::observer::{NoObserver, Observer, WorkerEvent};
 pub use self::presence::{WorkerPresence, workers};

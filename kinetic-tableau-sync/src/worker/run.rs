@@ -5,17 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use tokio::sync::Notify;
 use tokio::task::{Id, JoinSet};
 
 use super::control::Control;
 use super::job::{Due, Job, Why};
 use super::observer::WorkerEvent;
 use super::presence::{BEAT, Beacon};
-use super::processes::{ProcessError, Watch};
-use super::slots::{Limit, Slot};
+use super::processes::Watch;
+use super::slots::Slot;
 use super::{Parts, RequestedRun, Worker};
-use crate::checkpoint::Checkpoint;
-use crate::engine::{Cause, Stop, SyncError};
+use crate::checkpoint::{Checkpoint, RunSummary};
+use crate::engine::{Cause, Stop, SyncError, UNMENDED};
 use crate::model::DatasetId;
 use crate::store::{StateError, StateErrorKind};
 
@@ -42,6 +43,10 @@ impl Worker {
     /// cannot be used is asked again.
     pub async fn run(&self, stop: &Stop) {
         let mut work = Work::new(self);
+        let asked = Arc::new(Notify::new());
+        for watch in Watch::all(self) {
+            work.watching.spawn(watch.run(stop.clone(), Arc::clone(&asked)));
+        }
         work.begin().await;
         loop {
             let wake = work.next_wake();
@@ -50,6 +55,7 @@ impl Worker {
                 biased;
                 () = stop.stopped() => break,
                 Some(ended) = work.running.join_next_with_id(), if !work.running.is_empty() => work.ended(ended),
+                () = asked.notified() => work.next_poll = self.parts.clock.now(),
                 () = self.parts.clock.sleep(pause) => {}
             }
             work.poll_if_due().await;
@@ -66,14 +72,14 @@ struct Work<'a> {
     /// What is due when, by the number of the job.
     due: BTreeSet<(DateTime<Utc>, usize)>,
     by_name: HashMap<DatasetId, usize>,
+    /// What was asked for of each dataset when it was last looked at: by the poll, or by the look that found out when it is due.
     controls: HashMap<DatasetId, Control>,
     /// Jobs whose controls changed while they were being looked at.
     again: BTreeSet<usize>,
-    running: JoinSet<Looked>,
+    running: JoinSet<(Looked, Option<Control>)>,
     tasks: HashMap<Id, usize>,
-    watch: Watch,
-    /// The systems that this worker looks at for all of them.
-    looking: HashMap<String, Slot>,
+    /// Looks at batch processes.
+    watching: JoinSet<()>,
     beacon: Beacon,
     next_poll: DateTime<Utc>,
     next_beat: DateTime<Utc>,
@@ -91,8 +97,7 @@ impl<'a> Work<'a> {
             again: BTreeSet::new(),
             running: JoinSet::new(),
             tasks: HashMap::new(),
-            watch: Watch::new(&worker.jobs, Arc::clone(&parts.notes)),
-            looking: HashMap::new(),
+            watching: JoinSet::new(),
             beacon: Beacon::new(Arc::clone(&parts.notes), Arc::clone(&parts.clock), &parts.owner, worker.jobs.len()),
             next_poll: now,
             next_beat: now,
@@ -136,12 +141,11 @@ impl<'a> Work<'a> {
         self.due.first().filter(|_| room).map_or(polled, |(at, _)| polled.min(*at))
     }
 
-    /// Looks for what operators have asked for, and at batch processes; tells that this worker lives.
+    /// Looks for what was asked for, and tells that this worker lives.
     async fn poll_if_due(&mut self) {
         let now = self.parts().clock.now();
         if self.next_poll <= now {
             self.next_poll = now + self.worker.poll;
-            self.look_at_processes(now).await;
             match self.parts().controls.all().await {
                 Ok(controls) => self.follow(controls),
                 Err(error) => trouble(self.parts(), "looking for what was asked for", &error),
@@ -155,41 +159,6 @@ impl<'a> Work<'a> {
                 trouble(self.parts(), "telling that this worker lives", &error);
             }
         }
-    }
-
-    /// One worker looks at the processes of a system, for all of them.
-    async fn look_at_processes(&mut self, now: DateTime<Utc>) {
-        let systems: Vec<String> = self.watch.systems().map(ToOwned::to_owned).collect();
-        for system in systems {
-            match self.look_at_system(&system, now).await {
-                Ok(0) => {}
-                Ok(count) => self.tell(&WorkerEvent::ProcessEnded { system: &system, count }),
-                Err(error) => {
-                    let hint = match &error {
-                        ProcessError::Source(error) => error.hint(),
-                        ProcessError::State(_) => None,
-                    };
-                    self.tell(&WorkerEvent::Trouble { doing: "looking at batch processes", error: &error, hint });
-                }
-            }
-        }
-    }
-
-    async fn look_at_system(&mut self, system: &str, now: DateTime<Utc>) -> Result<u64, ProcessError> {
-        self.looking.retain(|_, slot| !slot.is_lost());
-        if !self.looking.contains_key(system) {
-            let limit = Limit::new(format!("processes/{system}"), 1);
-            let Some(slot) = self.parts().slots.take(&limit).await? else { return Ok(0) };
-            self.looking.insert(system.to_owned(), slot);
-        }
-        let looked = self.watch.look(system, now).await;
-        if self.parts().state.locks_as_a_whole()
-            && let Some(slot) = self.looking.remove(system)
-        {
-            // Held all day it would keep every other process from the store.
-            slot.release().await;
-        }
-        looked
     }
 
     /// Datasets whose controls have changed are looked at at once.
@@ -221,17 +190,26 @@ impl<'a> Work<'a> {
         }
     }
 
-    fn ended(&mut self, ended: Result<(Id, Looked), tokio::task::JoinError>) {
+    fn ended(&mut self, ended: Result<(Id, (Looked, Option<Control>)), tokio::task::JoinError>) {
         let now = self.parts().clock.now();
-        let (id, looked) = match ended {
+        let (id, (looked, control)) = match ended {
             Ok((id, looked)) => (id, looked),
             Err(error) => {
                 self.tell(&WorkerEvent::Trouble { doing: "running a dataset", error: &error, hint: None });
-                (error.id(), Looked::Later(now + STORE_PAUSE * 4, "it broke off"))
+                (error.id(), (Looked::Later(now + STORE_PAUSE * 4, "it broke off"), None))
             }
         };
         let Some(nth) = self.tasks.remove(&id) else { return };
         let dataset = self.worker.jobs.get(nth).map(|job| &job.spec.id);
+        if let (Some(dataset), Some(control)) = (dataset, control) {
+            // What changes between this look and the next poll is noticed then, also what is as it was at the last poll: a pause that
+            // came and went in between.
+            if control == Control::default() {
+                self.controls.remove(dataset);
+            } else {
+                self.controls.insert(dataset.clone(), control);
+            }
+        }
         match looked {
             Looked::Next(None) => {}
             Looked::Next(Some(at)) => drop(self.due.insert((at, nth))),
@@ -251,23 +229,25 @@ impl<'a> Work<'a> {
     /// Begins nothing any more, and waits for what runs: for a while, and then until it has given up.
     async fn end(mut self) {
         let (clock, worker) = (&self.parts().clock, self.worker);
-        let over = |running: &JoinSet<Looked>| running.is_empty();
         for (patience, then) in [(worker.grace, true), (ABANDONED, false)] {
             let mut waited = std::pin::pin!(clock.sleep(patience));
-            while !over(&self.running) {
+            while !self.running.is_empty() {
                 tokio::select! {
                     biased;
                     _ = self.running.join_next() => {}
                     () = &mut waited => break,
                 }
             }
-            if then && !over(&self.running) {
+            if then && !self.running.is_empty() {
                 worker.abandon.now();
             }
         }
         self.running.abort_all();
-        for (_, slot) in self.looking {
-            slot.release().await;
+        // They have been stopped as well, and give back what they hold.
+        tokio::select! {
+            biased;
+            () = async { while self.watching.join_next().await.is_some() {} } => {}
+            () = clock.sleep(ABANDONED) => {}
         }
         self.beacon.leave().await;
     }
@@ -282,35 +262,48 @@ fn trouble(parts: &Parts, doing: &str, error: &StateError) {
     parts.observer.event(&WorkerEvent::Trouble { doing, error, hint });
 }
 
-/// Looks at a job that seems to be due, and runs it if it still is.
-async fn look(parts: Arc<Parts>, job: Arc<Job>) -> Looked {
-    let looked = match fresh(&parts, &job).await {
-        Ok((due, _)) => match due {
-            Some(due) if due.at <= parts.clock.now() => within_limits(&parts, &job, &due.why).await,
-            other => return Looked::Next(other.map(|due| due.at)),
-        },
-        Err(error) => Err(error),
-    };
-    looked.unwrap_or_else(|error| {
-        trouble(&parts, "looking at the state of a dataset", &error);
-        Looked::Later(parts.clock.now() + STORE_PAUSE, "the state store cannot be used")
-    })
+/// What the store knows of a dataset now.
+#[derive(Debug)]
+struct Fresh {
+    known: Checkpoint,
+    control: Control,
+    /// When it is due by both.
+    due: Option<Due>,
 }
 
-/// When a job is due, by what the store knows now.
-async fn fresh(parts: &Parts, job: &Job) -> Result<(Option<Due>, Checkpoint), StateError> {
+async fn fresh(parts: &Parts, job: &Job) -> Result<Fresh, StateError> {
     let known = parts.state.load(&job.spec.id).await?.map(|found| found.checkpoint).unwrap_or_default();
     let control = parts.controls.get(&job.spec.id).await?;
-    Ok((job.due(&known, &control, parts.clock.now()), known))
+    let due = job.due(&known, &control, parts.clock.now());
+    Ok(Fresh { known, control, due })
 }
 
-async fn within_limits(parts: &Parts, job: &Job, why: &Why) -> Result<Looked, StateError> {
+/// Looks at a job that seems to be due, and runs it if it still is. Answers as well what was asked for of it when that was last read.
+async fn look(parts: Arc<Parts>, job: Arc<Job>) -> (Looked, Option<Control>) {
+    let mut control = None;
+    let looked = look_and_run(&parts, &job, &mut control).await.unwrap_or_else(|error| {
+        trouble(&parts, "looking at the state of a dataset", &error);
+        Looked::Later(parts.clock.now() + STORE_PAUSE, "the state store cannot be used")
+    });
+    (looked, control)
+}
+
+async fn look_and_run(parts: &Parts, job: &Job, control: &mut Option<Control>) -> Result<Looked, StateError> {
+    let now = fresh(parts, job).await?;
+    let asked = control.insert(now.control);
+    match now.due {
+        Some(due) if due.at <= parts.clock.now() => within_limits(parts, job, &due.why, asked).await,
+        other => Ok(Looked::Next(other.map(|due| due.at))),
+    }
+}
+
+async fn within_limits(parts: &Parts, job: &Job, why: &Why, asked: &mut Control) -> Result<Looked, StateError> {
     let Some(slots) = parts.slots.take_all(&job.limits).await? else {
         return Ok(Looked::Later(later(parts, job), "all slots of a limit are taken"));
     };
     let ended = tokio::select! {
         biased;
-        ended = begin(parts, job, why) => Some(ended),
+        ended = begin(parts, job, why, asked) => Some(ended),
         () = any_lost(&slots) => None,
     };
     for slot in slots {
@@ -338,61 +331,58 @@ fn later(parts: &Parts, job: &Job) -> DateTime<Utc> {
     now + LATER + Duration::from_millis(drawn)
 }
 
-/// Runs a job, and compares everything behind it where that is due.
-async fn begin(parts: &Parts, job: &Job, why: &Why) -> Result<Looked, StateError> {
+/// Runs a job, and compares everything behind it where that is due. `asked` is what was asked for before it begins.
+async fn begin(parts: &Parts, job: &Job, why: &Why, asked: &mut Control) -> Result<Looked, StateError> {
     parts.observer.event(&WorkerEvent::Begun { dataset: &job.spec.id, why });
-    let (request, what) = match why {
-        Why::Requested(request) => (Some(request), request.run),
-        _ => (None, RequestedRun::Changes),
+    let what = match why {
+        Why::Requested(request) => request.run,
+        _ => RequestedRun::Changes,
     };
+    let serves = asked.served_by(what);
     let outcome = match what {
         RequestedRun::Changes => job.syncer.run(&job.spec).await,
         RequestedRun::Full => job.syncer.run_full(&job.spec).await,
         RequestedRun::Reconcile => job.syncer.reconcile(&job.spec).await,
         RequestedRun::Replay => job.syncer.replay(&job.spec).await,
     };
-    if let (Ok(_), Some(request)) = (&outcome, request) {
-        parts.controls.served(&job.spec.id, request).await?;
+    match &outcome {
+        Ok(_) => parts.controls.served(&job.spec.id, &serves).await?,
+        Err(error) if is_elsewhere(error) => return Ok(Looked::Later(later(parts, job), "another worker is at it")),
+        Err(error) => parts.controls.failed(&job.spec.id, &serves, error.disposition()).await?,
     }
-    if let Err(error) = &outcome {
-        if is_elsewhere(error) {
-            return Ok(Looked::Later(later(parts, job), "another worker is at it"));
-        }
-        if let (Some(request), false) = (request, passes(error)) {
-            // Running it again would change nothing, and the schedule goes on.
-            parts.controls.served(&job.spec.id, request).await?;
-        }
-    }
-    let mut next = after(parts, job, outcome).await?;
-    let (_, known) = fresh(parts, job).await?;
-    if what != RequestedRun::Reconcile && known.failures == 0 && job.reconcile_is_due(&known, parts.clock.now()) {
+    let mut now = fresh(parts, job).await?;
+    let mut next = after(parts, job, &outcome, &now);
+    if what != RequestedRun::Reconcile && now.known.failures == 0 && job.reconcile_is_due(&now.known, parts.clock.now())
+    {
         let outcome = job.syncer.reconcile(&job.spec).await;
-        next = after(parts, job, outcome).await?;
+        now = fresh(parts, job).await?;
+        next = after(parts, job, &outcome, &now);
     }
+    *asked = now.control;
     Ok(next)
 }
 
 /// Tells how a run ended, and finds out when it is due again.
-async fn after(parts: &Parts, job: &Job, outcome: Result<crate::RunSummary, SyncError>) -> Result<Looked, StateError> {
-    let (due, known) = fresh(parts, job).await?;
-    let now = parts.clock.now();
-    let mut next = due.map(|due| due.at);
-    if let Err(error) = &outcome
-        && known.failures == 0
+fn after(parts: &Parts, job: &Job, outcome: &Result<RunSummary, SyncError>, now: &Fresh) -> Looked {
+    let mut next = now.due.as_ref().map(|due| due.at);
+    if let Err(error) = outcome
+        && !is_noted(error, &now.known)
     {
         // The failure itself could not be noted.
-        let retry = error.disposition().next_attempt(1, now).unwrap_or(now + STORE_PAUSE * 4);
+        let now = parts.clock.now();
+        let retry = error.disposition().next_attempt(1, now).unwrap_or(now + UNMENDED);
         next = next.max(Some(retry));
     }
-    parts.observer.event(&WorkerEvent::Ended { dataset: &job.spec.id, outcome: &outcome, next });
-    Ok(Looked::Next(next))
+    parts.observer.event(&WorkerEvent::Ended { dataset: &job.spec.id, outcome, next });
+    Looked::Next(next)
+}
+
+/// Whether the store knows of a failure.
+fn is_noted(error: &SyncError, known: &Checkpoint) -> bool {
+    known.failures > 0 && known.last_run.as_ref().map(|run| &run.run) == error.run()
 }
 
 /// Whether another worker has the lease.
 fn is_elsewhere(error: &SyncError) -> bool {
     error.run().is_none() && matches!(error.cause(), Cause::State(error) if error.kind() == StateErrorKind::Leased)
-}
-
-fn passes(error: &SyncError) -> bool {
-    !matches!(error.disposition(), crate::engine::Disposition::Operator)
 }

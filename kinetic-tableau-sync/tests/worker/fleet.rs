@@ -47,6 +47,8 @@ pub(super) struct Seen {
     pub(super) publishes: u64,
     /// Sources that cannot be reached.
     pub(super) broken: Vec<String>,
+    /// Sources that refuse the password.
+    pub(super) refusing: Vec<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -89,9 +91,14 @@ fn version(cursor: &Cursor) -> i64 {
 #[async_trait]
 impl Source for Tenants {
     async fn schema(&self, dataset: &DatasetSpec) -> Result<Schema, SourceError> {
+        // An answer takes its time, also where it is a failure.
+        sleep(Duration::from_millis(500)).await;
         let minute = (self.fleet.clock.now() - start()).num_minutes();
         let mut seen = self.fleet.seen.lock().unwrap();
         seen.begun.entry(dataset.id.to_string()).or_default().push((minute, self.worker.clone()));
+        if seen.refusing.contains(&dataset.id.to_string()) {
+            return Err(SourceError::new(SourceErrorKind::Auth, "the password is refused"));
+        }
         if seen.broken.contains(&dataset.id.to_string()) {
             return Err(SourceError::new(SourceErrorKind::Unavailable, "the server is down"));
         }
@@ -119,8 +126,9 @@ impl Source for Tenants {
 
     async fn head(&self, dataset: &DatasetSpec, _: &Schema) -> Result<Option<Cursor>, SourceError> {
         let _busy = Busy::new(&self.fleet.seen);
-        sleep(self.fleet.takes).await;
+        // What is written while it reads belongs to the next run.
         let version = *self.fleet.seen.lock().unwrap().source.entry(dataset.id.to_string()).or_insert(100);
+        sleep(self.fleet.takes).await;
         Ok(Some(Cursor::new(version.to_string())))
     }
 

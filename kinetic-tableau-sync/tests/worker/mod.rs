@@ -1,15 +1,13 @@
 //! Workers in simulated time: schedules, requests, limits, deaths and handovers.
 
+mod asked;
 mod fleet;
+mod processes;
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use kinetic_tableau_sync::worker::{
-    BatchProcesses, Controls, Limit, Pause, Request, RequestedRun, Worker, WorkerBuilder, workers,
-};
+use kinetic_tableau_sync::worker::{Controls, Limit, Pause, Request, RequestedRun, Worker, WorkerBuilder, workers};
 use kinetic_tableau_sync::{NoteStore as _, *};
 use tokio::time::{sleep, timeout};
 
@@ -138,64 +136,6 @@ async fn a_request_for_a_source_that_is_down_is_tried_as_its_failure_calls_for()
     work(&fleet, vec![worker(&fleet, "two", &["a"], "manual").build()], 30).await;
     assert!(fleet.is_current("a"));
     assert!(controls.all().await.unwrap().is_empty());
-}
-
-/// Ends when it is told to.
-#[derive(Debug, Default)]
-struct Agent {
-    ended: AtomicU64,
-    looks: AtomicU64,
-    down: Mutex<bool>,
-}
-
-#[async_trait]
-impl BatchProcesses for Agent {
-    fn system(&self) -> &'static str {
-        "EPIC06"
-    }
-
-    async fn ended(&self, process: &str, seen: Option<&str>) -> Result<(u64, String), SourceError> {
-        assert_eq!(process, "Post AP Invoices");
-        self.looks.fetch_add(1, Ordering::SeqCst);
-        if *self.down.lock().unwrap() {
-            return Err(SourceError::new(SourceErrorKind::Unavailable, "the server is down"));
-        }
-        let now = self.ended.load(Ordering::SeqCst);
-        let before = seen.map_or(now, |seen| seen.parse().unwrap());
-        Ok((now - before, now.to_string()))
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn the_end_of_a_batch_process_makes_datasets_due() {
-    let fleet = Fleet::new(Duration::from_secs(1));
-    let agent = Arc::new(Agent::default());
-    let make = |name: &str| {
-        let job = |dataset: &str, schedule: &str| {
-            fleet.job(name, dataset, schedule).processes(Arc::clone(&agent) as Arc<dyn BatchProcesses>)
-        };
-        let jobs = [job("a", "after process Post AP Invoices"), job("b", "every 30m")];
-        fleet.worker(name).jobs(jobs).build()
-    };
-    let processes = async {
-        sleep(MINUTE * 20 + Duration::from_secs(5)).await;
-        agent.ended.fetch_add(1, Ordering::SeqCst);
-        fleet.write("a");
-        sleep(MINUTE).await;
-        assert_eq!(fleet.begun("a"), [0, 20], "within a poll");
-        assert!(fleet.is_current("a"));
-        // While the server is down nothing is forgotten.
-        *agent.down.lock().unwrap() = true;
-        agent.ended.fetch_add(2, Ordering::SeqCst);
-        sleep(MINUTE * 5).await;
-        *agent.down.lock().unwrap() = false;
-        sleep(MINUTE).await;
-        assert_eq!(fleet.begun("a"), [0, 20, 26], "once for both");
-        assert_eq!(fleet.begun("b"), [0]);
-    };
-    tokio::join!(work(&fleet, vec![make("one"), make("two")], 28), processes);
-    let looks = agent.looks.load(Ordering::SeqCst);
-    assert!(looks <= 28 * 6 + 1, "{looks} looks: one worker is enough");
 }
 
 #[tokio::test(start_paused = true)]

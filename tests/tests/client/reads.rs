@@ -320,6 +320,44 @@ async fn the_end_of_a_process_is_noticed_once_whatever_order_tasks_end_in() {
 }
 
 #[tokio::test]
+async fn the_end_of_a_process_is_noticed_behind_a_restore_though_its_number_was_seen_before() {
+    let sim = company(KineticSim::builder()).await;
+    let client = client(&sim);
+    let numbers = |tasks: Vec<SysTask>| tasks.iter().map(|task| task.sys_task_num).collect::<Vec<_>>();
+    let nothing = sim.database().clone();
+    task(&sim, 1, "Complete", Some(1));
+    task(&sim, 2, "Active", None);
+    let copy = sim.database().clone();
+    let mut watch = client.tasks().watch("Post AP Invoices").await.unwrap();
+    for number in 3..=9 {
+        task(&sim, number.into(), "Complete", Some(number));
+    }
+    assert_eq!(numbers(watch.ended(&client).await.unwrap()), [3, 4, 5, 6, 7, 8, 9]);
+
+    sim.database().restore(&copy);
+    assert_eq!(numbers(watch.ended(&client).await.unwrap()), [] as [i64; 0]);
+    task(&sim, 2, "Complete", Some(20));
+    task(&sim, 3, "Complete", Some(21));
+    assert_eq!(numbers(watch.ended(&client).await.unwrap()), [2, 3]);
+    assert_eq!(numbers(watch.ended(&client).await.unwrap()), [] as [i64; 0]);
+
+    // What ended between the restore and the look is told by the newest.
+    task(&sim, 9, "Complete", Some(22));
+    assert_eq!(numbers(watch.ended(&client).await.unwrap()), [9]);
+    sim.database().restore(&copy);
+    task(&sim, 2, "Error", Some(23));
+    sim.faults().push(Fault::on("SysTasks", Effect::Status { status: 400, body: "{}".to_owned(), retry_after: None }));
+    watch.ended(&client).await.unwrap_err();
+    assert_eq!(numbers(watch.ended(&client).await.unwrap()), [2]);
+    assert_eq!(numbers(watch.ended(&client).await.unwrap()), [] as [i64; 0]);
+
+    sim.database().restore(&nothing);
+    assert_eq!(numbers(watch.ended(&client).await.unwrap()), [] as [i64; 0]);
+    task(&sim, 1, "Complete", Some(24));
+    assert_eq!(numbers(watch.ended(&client).await.unwrap()), [1]);
+}
+
+#[tokio::test]
 async fn waiting_for_a_task_ends_as_the_task_does() {
     let sim = company(KineticSim::builder()).await;
     let client = client(&sim);

@@ -181,7 +181,7 @@ fn attention(out: &mut String, report: &Report) -> fmt::Result {
             let until = pause.until.map_or_else(|| "it is resumed".to_owned(), moment);
             lines.push((name, format!("paused until {until} by {}{why}", pause.by)));
         }
-        if let Some(request) = &standing.control.request {
+        for request in standing.control.requests.iter().map(|open| &open.request) {
             lines.push((name, format!("a run was asked for at {} by {}", moment(request.at), request.by)));
         }
         if let Some(pending) = &standing.pending_delivery {
