@@ -1,5 +1,6 @@
 //! Workers in simulated time: schedules, requests, limits, deaths and handovers.
 
+mod away;
 mod fleet;
 
 use std::sync::atomic::{AtomicU64, Ordering};
