@@ -300,6 +300,10 @@ async fn look(parts: Arc<Parts>, job: Arc<Job>) -> Looked {
 /// When a job is due, by what the store knows now.
 async fn fresh(parts: &Parts, job: &Job) -> Result<(Option<Due>, Checkpoint), StateError> {
     let known = parts.state.load(&job.spec.id).await?.map(|found| found.checkpoint).unwrap_or_default();
+    if let Some(run) = &known.last_success {
+        // Another worker may have run it.
+        crate::engine::telemetry::landed(&job.spec.id, run);
+    }
     let control = parts.controls.get(&job.spec.id).await?;
     Ok((job.due(&known, &control, parts.clock.now()), known))
 }

@@ -2,6 +2,8 @@
 
 mod away;
 mod fleet;
+#[cfg(feature = "metrics")]
+mod measured;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
