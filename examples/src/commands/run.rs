@@ -91,6 +91,11 @@ async fn connected(config: &Config, stop: &Stop, abandon: &Stop, verbose: bool) 
             session_stop.now();
             lost
         };
+        // Whoever has our token ends our session by signing in, and we would end theirs by signing in again: also while we end.
+        let given_up_with_it = async {
+            session.token_lost().await;
+            given_up.now();
+        };
         let lost = {
             let mut works = std::pin::pin!(async { tokio::join!(worker.run(&session_stop), ended).1 });
             tokio::select! {
@@ -99,13 +104,14 @@ async fn connected(config: &Config, stop: &Stop, abandon: &Stop, verbose: bool) 
                     given_up.now();
                     works.await
                 }
+                () = given_up_with_it => works.await,
             }
         };
         session.close().await;
         if !lost {
             return Ok(Exit::Interrupted);
         }
-        log("another worker has taken our personal access token, since this process stood still for too long");
+        log("another worker has taken our personal access token, or may have: it could not be kept in time");
     }
 }
 

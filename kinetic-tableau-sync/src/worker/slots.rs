@@ -233,7 +233,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_slot_is_renewed_while_it_is_held_and_its_loss_is_told() {
         #[derive(Debug)]
-        struct Simulated(tokio::time::Instant);
+        struct Simulated(Instant);
         #[async_trait::async_trait]
         impl Clock for Simulated {
             fn now(&self) -> chrono::DateTime<chrono::Utc> {
@@ -243,7 +243,7 @@ mod tests {
                 tokio::time::sleep(duration).await;
             }
         }
-        let clock: Arc<dyn Clock> = Arc::new(Simulated(tokio::time::Instant::now()));
+        let clock: Arc<dyn Clock> = Arc::new(Simulated(Instant::now()));
         let store = Arc::new(MemoryStore::with_clock(Arc::clone(&clock)));
         let one = Slots::new(Arc::clone(&store) as _, Arc::clone(&clock), "one");
         let two = Slots::new(Arc::clone(&store) as _, Arc::clone(&clock), "two");
