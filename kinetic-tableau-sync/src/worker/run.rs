@@ -108,7 +108,7 @@ impl<'a> Work<'a> {
         let known = match self.parts().state.list().await {
             Ok(known) => known.into_iter().map(|(id, found)| (id, found.checkpoint)).collect(),
             Err(error) => {
-                trouble(self.parts(), "looking at the state", &error);
+                trouble(self.parts(), "looking at the state", None, &error);
                 HashMap::new()
             }
         };
@@ -144,7 +144,7 @@ impl<'a> Work<'a> {
             self.look_at_processes(now).await;
             match self.parts().controls.all().await {
                 Ok(controls) => self.follow(controls),
-                Err(error) => trouble(self.parts(), "looking for what was asked for", &error),
+                Err(error) => trouble(self.parts(), "looking for what was asked for", None, &error),
             }
         }
         if self.next_beat <= now {
@@ -152,7 +152,7 @@ impl<'a> Work<'a> {
             let running = self.tasks.values().filter_map(|nth| self.worker.jobs.get(*nth));
             let running = running.map(|job| job.spec.id.to_string()).collect();
             if let Err(error) = self.beacon.beat(&self.parts().owner, running).await {
-                trouble(self.parts(), "telling that this worker lives", &error);
+                trouble(self.parts(), "telling that this worker lives", None, &error);
             }
         }
     }
@@ -169,7 +169,8 @@ impl<'a> Work<'a> {
                         ProcessError::Source(error) => error.hint(),
                         ProcessError::State(_) => None,
                     };
-                    self.tell(&WorkerEvent::Trouble { doing: "looking at batch processes", error: &error, hint });
+                    let doing = "looking at batch processes";
+                    self.tell(&WorkerEvent::Trouble { doing, dataset: None, error: &error, hint });
                 }
             }
         }
@@ -226,7 +227,9 @@ impl<'a> Work<'a> {
         let (id, looked) = match ended {
             Ok((id, looked)) => (id, looked),
             Err(error) => {
-                self.tell(&WorkerEvent::Trouble { doing: "running a dataset", error: &error, hint: None });
+                let job = self.tasks.get(&error.id()).and_then(|nth| self.worker.jobs.get(*nth));
+                let (doing, dataset) = ("running a dataset", job.map(|job| &job.spec.id));
+                self.tell(&WorkerEvent::Trouble { doing, dataset, error: &error, hint: None });
                 (error.id(), Looked::Later(now + STORE_PAUSE * 4, "it broke off"))
             }
         };
@@ -277,9 +280,9 @@ impl<'a> Work<'a> {
     }
 }
 
-fn trouble(parts: &Parts, doing: &str, error: &StateError) {
+fn trouble(parts: &Parts, doing: &str, dataset: Option<&DatasetId>, error: &StateError) {
     let hint = Some("check that the state store can be reached; it is asked again");
-    parts.observer.event(&WorkerEvent::Trouble { doing, error, hint });
+    parts.observer.event(&WorkerEvent::Trouble { doing, dataset, error, hint });
 }
 
 /// Looks at a job that seems to be due, and runs it if it still is.
@@ -292,7 +295,7 @@ async fn look(parts: Arc<Parts>, job: Arc<Job>) -> Looked {
         Err(error) => Err(error),
     };
     looked.unwrap_or_else(|error| {
-        trouble(&parts, "looking at the state of a dataset", &error);
+        trouble(&parts, "looking at the state of a dataset", Some(&job.spec.id), &error);
         Looked::Later(parts.clock.now() + STORE_PAUSE, "the state store cannot be used")
     })
 }
@@ -388,7 +391,9 @@ async fn after(parts: &Parts, job: &Job, outcome: Result<crate::RunSummary, Sync
         let retry = error.disposition().next_attempt(1, now).unwrap_or(now + STORE_PAUSE * 4);
         next = next.max(Some(retry));
     }
-    parts.observer.event(&WorkerEvent::Ended { dataset: &job.spec.id, outcome: &outcome, next });
+    // One that could not be noted is one all the same.
+    let failures = if outcome.is_err() { known.failures.max(1) } else { 0 };
+    parts.observer.event(&WorkerEvent::Ended { dataset: &job.spec.id, outcome: &outcome, failures, next });
     Ok(Looked::Next(next))
 }
 

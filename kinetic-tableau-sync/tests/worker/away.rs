@@ -21,6 +21,8 @@ pub(super) struct Remote {
     loses: AtomicI64,
     /// Checkpoints cannot be read.
     pub(super) away: AtomicBool,
+    /// Reading one ends whatever wants it.
+    pub(super) breaks: AtomicBool,
     /// Renewals fail, but only after this.
     hangs: Option<Duration>,
 }
@@ -28,7 +30,13 @@ pub(super) struct Remote {
 impl Remote {
     pub(super) fn new(fleet: &Fleet) -> Self {
         let inner = Arc::clone(&fleet.store);
-        Self { inner, loses: AtomicI64::default(), away: AtomicBool::default(), hangs: None }
+        Self {
+            inner,
+            loses: AtomicI64::default(),
+            away: AtomicBool::default(),
+            breaks: AtomicBool::default(),
+            hangs: None,
+        }
     }
 }
 
@@ -60,6 +68,7 @@ impl NoteStore for Remote {
 #[async_trait]
 impl StateStore for Remote {
     async fn load(&self, dataset: &DatasetId) -> Result<Option<Versioned>, StateError> {
+        assert!(!self.breaks.load(Ordering::SeqCst), "of the row of Miller");
         if self.away.load(Ordering::SeqCst) { Err(away()) } else { self.inner.load(dataset).await }
     }
 
@@ -119,12 +128,12 @@ async fn a_slot_is_told_as_lost_before_somebody_else_can_take_it() {
         let remote = Remote { hangs: Some(Duration::from_secs(hangs)), ..Remote::new(&fleet) };
         let one = Slots::new(Arc::new(remote), Arc::clone(&fleet.clock) as _, "one");
         let two = Slots::new(Arc::clone(&fleet.store) as _, Arc::clone(&fleet.clock) as _, "two");
-        let token = ["tableau-token/t".to_owned()];
-        let (_, held) = one.take_one_of(&token).await.unwrap().unwrap();
+        let names = ["tableau-token/t".to_owned()];
+        let (_, held) = one.take_one_of(&names).await.unwrap().unwrap();
         let taken = async {
             loop {
                 sleep(Duration::from_millis(100)).await;
-                if let Some((_, slot)) = two.take_one_of(&token).await.unwrap() {
+                if let Some((_, slot)) = two.take_one_of(&names).await.unwrap() {
                     return (slot, fleet.clock.now());
                 }
             }

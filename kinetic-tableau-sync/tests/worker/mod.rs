@@ -1,5 +1,6 @@
 //! Workers in simulated time: schedules, requests, limits, deaths and handovers.
 
+mod alerted;
 mod away;
 mod fleet;
 #[cfg(feature = "metrics")]
