@@ -108,7 +108,7 @@ impl Service {
             let receiver = self.receiver.lock().unwrap_or_else(PoisonError::into_inner).take();
             let Some(receiver) = receiver else { return app };
             let datasets = config.datasets.iter().map(|dataset| dataset.spec.clone());
-            let webhooks = Webhooks::new(receiver, events).audit(store.audit(), datasets);
+            let webhooks = Webhooks::new(receiver, events).audit(store.audit(), datasets).state(store.state());
             app.merge(webhooks.redactor(output::redactor()).router())
         });
     }

@@ -416,7 +416,7 @@ struct Lags {
 impl Observer for Lags {
     fn event(&self, event: &WorkerEvent<'_>) {
         match event {
-            WorkerEvent::Ended { dataset, outcome, next } => {
+            WorkerEvent::Ended { dataset, outcome, next, .. } => {
                 let now = self.shared.clock.now();
                 let mut due = self.due.lock().unwrap();
                 let was = due.insert((*dataset).clone(), next.unwrap_or(now));

@@ -311,3 +311,32 @@ async fn a_worker_that_has_lost_its_token_gives_up_what_it_was_at_and_goes_on_wh
         })
         .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_under_a_token_that_is_lost_end_at_once_whatever_grace_they_have() {
+    let world = World::start(30).await;
+    let database = database().await;
+    world.configure(|text| {
+        text.replace("store = \"sqlite:state.db\"", "store = { env = \"KT_STATE\" }")
+            .replace("[state]", "[worker]\nlease = \"3s\"\ngrace = \"10m\"\n[state]")
+            + "schedule = \"every 1s\"\n"
+    });
+    let worker = [Worker::start(&world, &database, "kinetic-tableau").await];
+    until("the full load", &worker, async || worker[0].times(": full load, ") > 0).await;
+    // A run that takes long: its own lease is kept all the time.
+    world.kinetic.faults().push(Fault::on("APInvoices", Effect::Delay(LONG)));
+    sleep(LEASE).await;
+    let asked = world.kinetic.faults().count("APInvoices");
+    sleep(LEASE).await;
+    assert_eq!(world.kinetic.faults().count("APInvoices"), asked, "it is at it");
+    let steal = "UPDATE kinetic_tableau.lease SET fence = fence + 1, owner = 'another', expires = now() + interval '1 hour' \
+                 WHERE dataset LIKE '@tableau-token/%'";
+    assert_eq!(database.connect().await.unwrap().execute(steal, &[]).await.unwrap(), 1);
+    let lost = Instant::now();
+    until("standing by", &worker, async || worker[0].times("waits until one is free") > 0).await;
+    assert!(lost.elapsed() < Duration::from_secs(20), "{:?}: {}", lost.elapsed(), text(&worker));
+    assert_eq!(worker[0].times("has taken our personal access token"), 1);
+    let [mut worker] = worker;
+    worker.signal("TERM");
+    assert!(tokio::time::timeout(LONG, worker.process.wait()).await.unwrap().unwrap().success());
+}

@@ -7,8 +7,8 @@ use kinetic_tableau_sync::service::{Health, Webhooks};
 use kinetic_tableau_sync::store::MemoryStore;
 use kinetic_tableau_sync::worker::Worker;
 use kinetic_tableau_sync::{
-    AuditEvent, AuditFilter, AuditStore as _, Destination as _, HyperOptions, Redactor, RefreshOutcome, RefreshTarget,
-    Stop, TableauDestination, TableauEvents, Target,
+    AuditEvent, AuditFilter, AuditStore as _, Checkpoint, Destination as _, HyperOptions, Redactor, RefreshOutcome,
+    RefreshTarget, StateStore as _, Stop, TableauDestination, TableauEvents, Target,
 };
 use secrecy::ExposeSecret as _;
 use simulators::tableau::TableauSim;
@@ -124,6 +124,60 @@ async fn what_is_no_message_of_tableau_is_refused() {
     assert_eq!(post(secret.expose_secret(), String::new()).await, 200, "the test of a webhook");
     assert_eq!(post(secret.expose_secret(), message).await, 200);
     assert_eq!(store.events(&AuditFilter::default()).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_message_concerns_what_has_landed_under_its_id_and_by_its_name_only_what_has_not_landed_yet() {
+    let secret = Receiver::new_secret();
+    let store = Arc::new(MemoryStore::new());
+    let mut datasets = Vec::new();
+    for (project, landed_as) in [("Finance", Some("4f1c")), ("Sales", Some("77aa")), ("Stock", None)] {
+        let mut dataset = invoices();
+        dataset.id = project.into();
+        dataset.target.project = project.to_owned();
+        if let Some(id) = landed_as {
+            let (target, signature) = (dataset.target.clone(), String::new());
+            let landed = serde_json::json!({"target": target, "target_id": id, "signature": signature, "rows": 1});
+            let landed = serde_json::from_value(landed).unwrap();
+            let lease = store.lease(&dataset.id, "us", Duration::from_mins(1)).await.unwrap();
+            let checkpoint = Checkpoint { landed: Some(landed), ..Checkpoint::default() };
+            store.store(&lease, None, &checkpoint).await.unwrap();
+        }
+        datasets.push(dataset);
+    }
+    let name = datasets[0].target.datasource.clone();
+    let mut refresher = invoices();
+    refresher.id = "Refresher".into();
+    refresher.target.datasource = "Another".to_owned();
+    refresher.refresh = vec![RefreshTarget::Datasource { project: "Finance".to_owned(), name: name.clone() }];
+    datasets.push(refresher);
+    let receiver = Receiver::new(secret.expose_secret()).unwrap();
+    let webhooks = Webhooks::new(receiver, &TableauEvents::new())
+        .audit(Arc::clone(&store) as _, datasets)
+        .state(Arc::clone(&store) as _);
+    let address = serve(webhooks.router()).await;
+    let post = async |message: serde_json::Value| {
+        let url = format!("{address}/hooks/tableau/{}", secret.expose_secret());
+        assert_eq!(reqwest::Client::new().post(url).body(message.to_string()).send().await.unwrap().status(), 200);
+        let mut told: Vec<String> = store
+            .events(&AuditFilter::default())
+            .await
+            .unwrap()
+            .into_iter()
+            .map(|entry| entry.dataset.to_string())
+            .collect();
+        told.sort();
+        told
+    };
+    let event = "DatasourceRefreshFailed";
+    let known = serde_json::json!({"event_type": event, "resource_name": name, "resource_luid": "77AA"});
+    assert_eq!(post(known).await, ["Refresher", "Sales", "Stock"]);
+    let unnamed = serde_json::json!({"event_type": event, "resource_name": name});
+    assert_eq!(
+        post(unnamed).await,
+        ["Finance", "Refresher", "Refresher", "Sales", "Sales", "Stock", "Stock"],
+        "without an id all of its name"
+    );
 }
 
 #[tokio::test]

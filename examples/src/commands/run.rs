@@ -91,6 +91,11 @@ async fn connected(config: &Config, stop: &Stop, abandon: &Stop, verbose: bool) 
             session_stop.now();
             lost
         };
+        // Whoever has our token ends our session by signing in, and we would end theirs by signing in again: also while we end.
+        let given_up_with_it = async {
+            session.token_lost().await;
+            given_up.now();
+        };
         let lost = {
             let mut works = std::pin::pin!(async { tokio::join!(worker.run(&session_stop), ended).1 });
             tokio::select! {
@@ -99,13 +104,14 @@ async fn connected(config: &Config, stop: &Stop, abandon: &Stop, verbose: bool) 
                     given_up.now();
                     works.await
                 }
+                () = given_up_with_it => works.await,
             }
         };
         session.close().await;
         if !lost {
             return Ok(Exit::Interrupted);
         }
-        log("another worker has taken our personal access token, since this process stood still for too long");
+        log("another worker has taken our personal access token, or may have: it could not be kept in time");
     }
 }
 
@@ -173,12 +179,12 @@ async fn worker(config: &Config, session: &Session, abandon: &Stop, verbose: boo
         .owner(connect::owner(config))
         .at_once(config.worker.at_once)
         .grace(config.worker.grace, abandon)
-        .observer(observer(config, verbose).await?)
+        .observer(observer(config, session, verbose).await?)
         .build())
 }
 
 /// Who listens to the worker: the log, and people where `[alerts]` says how they are reached.
-async fn observer(config: &Config, verbose: bool) -> Outcome<Arc<dyn Observer>> {
+async fn observer(config: &Config, session: &Session, verbose: bool) -> Outcome<Arc<dyn Observer>> {
     let log = Arc::new(Log { verbose });
     let Some(options) = &config.alerts else { return Ok(log) };
     let address = options.webhook.resolve(&config.secrets).await?;
@@ -187,7 +193,8 @@ async fn observer(config: &Config, verbose: bool) -> Outcome<Arc<dyn Observer>> 
             .next("put the whole address of the webhook there, https://…")
     })?;
     let day = Duration::from_hours(24);
-    Ok(Arc::new(Alerts::with(Arc::new(sink), log, options.after, day, Arc::new(SystemClock))))
+    let alerts = Alerts::with(Arc::new(sink), log, options.after, day, Arc::new(SystemClock));
+    Ok(Arc::new(alerts.shared(session.store().notes()).redactor(output::redactor())))
 }
 
 /// Writes a line for what happens.
@@ -199,7 +206,7 @@ struct Log {
 impl Observer for Log {
     fn event(&self, event: &WorkerEvent<'_>) {
         match event {
-            WorkerEvent::Ended { dataset, outcome: Ok(run), next } => {
+            WorkerEvent::Ended { dataset, outcome: Ok(run), next, .. } => {
                 let next = next.map(|at| format!("; next {}", when(at, Utc::now()))).unwrap_or_default();
                 log(&format!("{}{next}", output::summary(dataset.as_str(), run)));
                 if let Some(failure) = super::sync::unsettled(run) {
@@ -208,7 +215,7 @@ impl Observer for Log {
             }
             // The worker itself was stopped.
             WorkerEvent::Ended { outcome: Err(error), .. } if matches!(error.cause(), Cause::Stopped) => {}
-            WorkerEvent::Ended { dataset, outcome: Err(error), next } => {
+            WorkerEvent::Ended { dataset, outcome: Err(error), next, .. } => {
                 output::complain(&Failure::of(error, error.hint()), self.verbose);
                 match next {
                     Some(at) => log(&format!("{dataset}: next try at {}", moment(*at))),
@@ -221,8 +228,9 @@ impl Observer for Log {
             WorkerEvent::ProcessEnded { count, .. } => {
                 log(&format!("{count} batch processes have ended in Kinetic"));
             }
-            WorkerEvent::Trouble { doing, error, hint } => {
-                output::complain(&Failure::of(*error, *hint).within(doing), self.verbose);
+            WorkerEvent::Trouble { doing, dataset, error, hint } => {
+                let place = dataset.map_or_else(|| (*doing).to_owned(), |dataset| format!("{dataset}, {doing}"));
+                output::complain(&Failure::of(*error, *hint).within(&place), self.verbose);
             }
             _ => {}
         }

@@ -5,9 +5,10 @@ use std::future::Future;
 
 use chrono::{DateTime, Utc};
 
-use super::{Goal, ProgressEvent, SyncError};
+use super::{Cause, Goal, ProgressEvent, SyncError};
 use crate::checkpoint::RunSummary;
 use crate::model::DatasetId;
+use crate::store::StateErrorKind;
 
 /// Does the work of a run within its span.
 #[cfg(feature = "tracing")]
@@ -42,7 +43,7 @@ pub(super) fn step(event: &ProgressEvent) {
 #[cfg(not(feature = "tracing"))]
 pub(super) fn step(_: &ProgressEvent) {}
 
-/// How a run ended.
+/// How a run ended. One that another worker is at has not begun here: it is neither a run nor a failure.
 pub(super) fn ended(
     dataset: &DatasetId,
     goal: Goal,
@@ -50,6 +51,11 @@ pub(super) fn ended(
     now: DateTime<Utc>,
     run: &Result<RunSummary, SyncError>,
 ) {
+    if run.as_ref().is_err_and(is_elsewhere) {
+        #[cfg(feature = "tracing")]
+        tracing::debug!("another worker is at it");
+        return;
+    }
     #[cfg(feature = "tracing")]
     match run {
         Ok(run) => {
@@ -72,6 +78,12 @@ pub(super) fn ended(
     #[cfg(feature = "metrics")]
     measure(dataset, goal, began, now, run);
     let _ = (dataset, goal, began, now, run);
+}
+
+/// Whether another worker has the lease.
+fn is_elsewhere(error: &SyncError) -> bool {
+    let leased = |cause: &Cause| matches!(cause, Cause::State(error) if error.kind() == StateErrorKind::Leased);
+    error.run().is_none() && leased(error.cause())
 }
 
 #[cfg(feature = "metrics")]
@@ -134,7 +146,8 @@ fn measure(
     }
 }
 
-/// The last run that ended well. Told when a worker begins as well, so that a dataset which never ends well again shows its age.
+/// The last run that ended well. Told whenever a worker looks at a dataset as well, so that one which never ends well again shows its age,
+/// and one that another worker has run does not.
 pub(crate) fn landed(dataset: &DatasetId, run: &RunSummary) {
     #[cfg(feature = "metrics")]
     {

@@ -16,6 +16,7 @@ use crate::audit::{AuditEntry, AuditEvent, AuditStore};
 use crate::clock::{Clock, SystemClock};
 use crate::model::{DatasetId, DatasetSpec, RefreshTarget, RunId};
 use crate::redact::Redactor;
+use crate::store::{StateError, StateStore};
 
 /// Real messages have some hundred bytes.
 const LONGEST_BODY: usize = 64 * 1024;
@@ -25,6 +26,9 @@ const LONGEST_BODY: usize = 64 * 1024;
 /// Tableau signs nothing, so the secret is in the address: `POST /hooks/tableau/SECRET`. A wrong one gets 404, as if there were nothing.
 /// What is told is not taken for the truth: jobs that wait for the named thing ask Tableau at once. How refreshes of what datasets name
 /// have ended goes into the audit trail, whoever began them. Where it cannot be written the answer is 500, and Tableau posts again.
+///
+/// Messages name no project. With the [`state`](Webhooks::state) of the datasets, what one lands in is told from others of its name by
+/// its id; what a dataset refreshes is known by its name alone.
 pub struct Webhooks {
     shared: Arc<Shared>,
 }
@@ -33,6 +37,7 @@ struct Shared {
     receiver: Receiver,
     events: TableauEvents,
     audit: Option<Arc<dyn AuditStore>>,
+    state: Option<Arc<dyn StateStore>>,
     datasets: Vec<DatasetSpec>,
     redactor: Redactor,
     clock: Arc<dyn Clock>,
@@ -44,13 +49,19 @@ impl Webhooks {
     pub fn new(receiver: Receiver, events: &TableauEvents) -> Self {
         let (events, clock) = (events.clone(), Arc::new(SystemClock));
         let (datasets, redactor) = (Vec::new(), Redactor::default());
-        Self { shared: Arc::new(Shared { receiver, events, audit: None, datasets, redactor, clock }) }
+        Self { shared: Arc::new(Shared { receiver, events, audit: None, state: None, datasets, redactor, clock }) }
     }
 
     /// Notes in a trail how refreshes have ended of what these datasets land in or refresh.
     #[must_use]
     pub fn audit(self, audit: Arc<dyn AuditStore>, datasets: impl IntoIterator<Item = DatasetSpec>) -> Self {
         self.change(|shared| (shared.audit, shared.datasets) = (Some(audit), datasets.into_iter().collect()))
+    }
+
+    /// Where it is noted which id each dataset has landed under.
+    #[must_use]
+    pub fn state(self, state: Arc<dyn StateStore>) -> Self {
+        self.change(|shared| shared.state = Some(state))
     }
 
     /// Keeps known secrets out of the trail.
@@ -101,9 +112,12 @@ async fn told(State(shared): State<Arc<Shared>>, Path(secret): Path<String>, bod
 
 impl Shared {
     /// Notes the end of a refresh for each dataset that it concerns.
-    async fn note(&self, payload: &WebhookPayload) -> Result<(), crate::AuditError> {
+    async fn note(&self, payload: &WebhookPayload) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let Some(audit) = &self.audit else { return Ok(()) };
-        for dataset in self.datasets.iter().filter(|dataset| concerns(dataset, payload)) {
+        for dataset in &self.datasets {
+            if !refreshes(dataset, payload) && !self.lands_in(dataset, payload).await? {
+                continue;
+            }
             let mut event = AuditEvent::Told {
                 what: payload.event.to_string(),
                 resource: payload.resource_name.clone(),
@@ -118,27 +132,32 @@ impl Shared {
         }
         Ok(())
     }
+
+    /// Whether a message tells of the end of a refresh of what a dataset lands in: by its id where both are known, otherwise by its name.
+    async fn lands_in(&self, dataset: &DatasetSpec, payload: &WebhookPayload) -> Result<bool, StateError> {
+        if !is_of_datasource(payload) || payload.resource_name.as_ref() != Some(&dataset.target.datasource) {
+            return Ok(false);
+        }
+        let (Some(state), Some(id)) = (&self.state, &payload.resource_luid) else { return Ok(true) };
+        let landed = state.load(&dataset.id).await?.and_then(|found| found.checkpoint.landed);
+        let known = landed.filter(|landed| landed.target == dataset.target);
+        Ok(known.is_none_or(|landed| landed.target_id.eq_ignore_ascii_case(id)))
+    }
 }
 
-/// Whether a message tells of the end of a refresh of what a dataset lands in or refreshes. Messages name no project.
-fn concerns(dataset: &DatasetSpec, payload: &WebhookPayload) -> bool {
-    let Some(name) = payload.resource_name.as_deref() else { return false };
-    let refreshed =
-        |kind: fn(&RefreshTarget) -> Option<&str>| dataset.refresh.iter().filter_map(kind).any(|known| known == name);
-    match payload.event {
-        WebhookEvent::DatasourceRefreshSucceeded | WebhookEvent::DatasourceRefreshFailed => {
-            dataset.target.datasource == name
-                || refreshed(|target| match target {
-                    RefreshTarget::Datasource { name, .. } => Some(name),
-                    _ => None,
-                })
+fn is_of_datasource(payload: &WebhookPayload) -> bool {
+    matches!(payload.event, WebhookEvent::DatasourceRefreshSucceeded | WebhookEvent::DatasourceRefreshFailed)
+}
+
+/// Whether a message tells of the end of a refresh of what a dataset refreshes. Whose id it is was never asked for.
+fn refreshes(dataset: &DatasetSpec, payload: &WebhookPayload) -> bool {
+    let of_workbook =
+        matches!(payload.event, WebhookEvent::WorkbookRefreshSucceeded | WebhookEvent::WorkbookRefreshFailed);
+    dataset.refresh.iter().any(|target| match target {
+        RefreshTarget::Datasource { name, .. } => {
+            is_of_datasource(payload) && payload.resource_name.as_ref() == Some(name)
         }
-        WebhookEvent::WorkbookRefreshSucceeded | WebhookEvent::WorkbookRefreshFailed => {
-            refreshed(|target| match target {
-                RefreshTarget::Workbook { name, .. } => Some(name),
-                _ => None,
-            })
-        }
-        _ => false,
-    }
+        RefreshTarget::Workbook { name, .. } => of_workbook && payload.resource_name.as_ref() == Some(name),
+        RefreshTarget::Task { .. } => false,
+    })
 }

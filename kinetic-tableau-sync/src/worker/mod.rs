@@ -32,13 +32,17 @@
 //! ```
 
 mod alert;
+mod alerts;
 mod control;
 mod job;
+mod news;
 mod observer;
+mod outage;
 mod presence;
 mod processes;
 mod run;
 mod slots;
+mod told;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,7 +51,8 @@ use std::time::Duration;
 pub use self::alert::LogAlerts;
 #[cfg(feature = "alert-webhook")]
 pub use self::alert::WebhookAlerts;
-pub use self::alert::{Alert, AlertError, AlertKind, AlertSink, Alerts};
+pub use self::alert::{Alert, AlertError, AlertKind, AlertSink};
+pub use self::alerts::Alerts;
 pub use self::control::{Control, Controls, OpenRequest, Pause, Request, RequestedRun};
 pub use self::job::{Job, Why, next_due};
 pub use self::observer::{NoObserver, Observer, WorkerEvent};

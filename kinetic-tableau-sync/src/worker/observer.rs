@@ -24,6 +24,8 @@ pub enum WorkerEvent<'a> {
         dataset: &'a DatasetId,
         /// How.
         outcome: &'a Result<RunSummary, SyncError>,
+        /// Failures in a row, of all workers, with this one; 0 when it ended well.
+        failures: u32,
         /// When it is due next, by the time.
         next: Option<DateTime<Utc>>,
     },
@@ -47,6 +49,8 @@ pub enum WorkerEvent<'a> {
     Trouble {
         /// At what.
         doing: &'a str,
+        /// The dataset, where it is about one.
+        dataset: Option<&'a DatasetId>,
         /// What failed.
         error: &'a (dyn std::error::Error + 'static),
         /// What to do next, where that is known.

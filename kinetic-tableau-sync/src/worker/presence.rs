@@ -71,11 +71,15 @@ impl Beacon {
         let presence =
             WorkerPresence { name: owner.to_owned(), since: self.since, seen: now, datasets: self.datasets, running };
         let body = serde_json::to_string(&presence).unwrap_or_default();
-        let written = self.notes.write_note(&self.name, self.version, &body).await;
-        if written.as_ref().is_err_and(|error| error.kind() == StateErrorKind::Stale) {
-            // It was silent for so long that another one has cleared its note away.
-            self.version = None;
-        }
+        let written = match self.notes.write_note(&self.name, self.version, &body).await {
+            Err(error) if error.kind() == StateErrorKind::Stale => {
+                // It was silent for so long that another one has cleared its note away, or the answer to an earlier beat was lost, which
+                // was written all the same. Nobody else writes under its name.
+                self.version = self.notes.note(&self.name).await?.map(|note| note.version);
+                self.notes.write_note(&self.name, self.version, &body).await
+            }
+            written => written,
+        };
         self.version = Some(written?);
         for (name, note) in self.notes.notes(PREFIX).await? {
             let known = serde_json::from_str::<WorkerPresence>(&note.body);
@@ -89,8 +93,9 @@ impl Beacon {
 
     /// Says that it leaves.
     pub(super) async fn leave(self) {
-        if let Some(version) = self.version {
-            let _ = self.notes.remove_note(&self.name, version).await;
+        // Its version is asked for, since the answer to the last beat may have been lost.
+        if let Ok(Some(note)) = self.notes.note(&self.name).await {
+            let _ = self.notes.remove_note(&self.name, note.version).await;
         }
     }
 }

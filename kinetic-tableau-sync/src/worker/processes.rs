@@ -193,7 +193,8 @@ impl Watch {
     }
 
     fn tell(&self, error: &ProcessError) {
-        let event = WorkerEvent::Trouble { doing: "looking at batch processes", error, hint: error.hint() };
+        let event =
+            WorkerEvent::Trouble { doing: "looking at batch processes", dataset: None, error, hint: error.hint() };
         self.parts.observer.event(&event);
     }
 }

@@ -113,7 +113,7 @@ impl<'a> Work<'a> {
         let known = match self.parts().state.list().await {
             Ok(known) => known.into_iter().map(|(id, found)| (id, found.checkpoint)).collect(),
             Err(error) => {
-                trouble(self.parts(), "looking at the state", &error);
+                trouble(self.parts(), "looking at the state", None, &error);
                 HashMap::new()
             }
         };
@@ -148,7 +148,7 @@ impl<'a> Work<'a> {
             self.next_poll = now + self.worker.poll;
             match self.parts().controls.all().await {
                 Ok(controls) => self.follow(controls),
-                Err(error) => trouble(self.parts(), "looking for what was asked for", &error),
+                Err(error) => trouble(self.parts(), "looking for what was asked for", None, &error),
             }
         }
         if self.next_beat <= now {
@@ -156,7 +156,7 @@ impl<'a> Work<'a> {
             let running = self.tasks.values().filter_map(|nth| self.worker.jobs.get(*nth));
             let running = running.map(|job| job.spec.id.to_string()).collect();
             if let Err(error) = self.beacon.beat(&self.parts().owner, running).await {
-                trouble(self.parts(), "telling that this worker lives", &error);
+                trouble(self.parts(), "telling that this worker lives", None, &error);
             }
         }
     }
@@ -195,7 +195,9 @@ impl<'a> Work<'a> {
         let (id, (looked, control)) = match ended {
             Ok((id, looked)) => (id, looked),
             Err(error) => {
-                self.tell(&WorkerEvent::Trouble { doing: "running a dataset", error: &error, hint: None });
+                let job = self.tasks.get(&error.id()).and_then(|nth| self.worker.jobs.get(*nth));
+                let (doing, dataset) = ("running a dataset", job.map(|job| &job.spec.id));
+                self.tell(&WorkerEvent::Trouble { doing, dataset, error: &error, hint: None });
                 (error.id(), (Looked::Later(now + STORE_PAUSE * 4, "it broke off"), None))
             }
         };
@@ -257,9 +259,9 @@ impl<'a> Work<'a> {
     }
 }
 
-fn trouble(parts: &Parts, doing: &str, error: &StateError) {
+fn trouble(parts: &Parts, doing: &str, dataset: Option<&DatasetId>, error: &StateError) {
     let hint = Some("check that the state store can be reached; it is asked again");
-    parts.observer.event(&WorkerEvent::Trouble { doing, error, hint });
+    parts.observer.event(&WorkerEvent::Trouble { doing, dataset, error, hint });
 }
 
 /// What the store knows of a dataset now.
@@ -273,6 +275,10 @@ struct Fresh {
 
 async fn fresh(parts: &Parts, job: &Job) -> Result<Fresh, StateError> {
     let known = parts.state.load(&job.spec.id).await?.map(|found| found.checkpoint).unwrap_or_default();
+    if let Some(run) = &known.last_success {
+        // Another worker may have run it.
+        crate::engine::telemetry::landed(&job.spec.id, run);
+    }
     let control = parts.controls.get(&job.spec.id).await?;
     let due = job.due(&known, &control, parts.clock.now());
     Ok(Fresh { known, control, due })
@@ -282,7 +288,7 @@ async fn fresh(parts: &Parts, job: &Job) -> Result<Fresh, StateError> {
 async fn look(parts: Arc<Parts>, job: Arc<Job>) -> (Looked, Option<Control>) {
     let mut control = None;
     let looked = look_and_run(&parts, &job, &mut control).await.unwrap_or_else(|error| {
-        trouble(&parts, "looking at the state of a dataset", &error);
+        trouble(&parts, "looking at the state of a dataset", Some(&job.spec.id), &error);
         Looked::Later(parts.clock.now() + STORE_PAUSE, "the state store cannot be used")
     });
     (looked, control)
@@ -373,7 +379,9 @@ fn after(parts: &Parts, job: &Job, outcome: &Result<RunSummary, SyncError>, now:
         let retry = error.disposition().next_attempt(1, now).unwrap_or(now + UNMENDED);
         next = next.max(Some(retry));
     }
-    parts.observer.event(&WorkerEvent::Ended { dataset: &job.spec.id, outcome, next });
+    // One that could not be noted is one all the same.
+    let failures = if outcome.is_err() { now.known.failures.max(1) } else { 0 };
+    parts.observer.event(&WorkerEvent::Ended { dataset: &job.spec.id, outcome, failures, next });
     Looked::Next(next)
 }
 

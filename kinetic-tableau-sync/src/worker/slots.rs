@@ -1,13 +1,15 @@
 //! Limits that hold across workers: at most so many runs of a connection at once, and a sign-in that only one worker may have.
 //!
 //! A slot is a lease in the state store under a name that no dataset can have. It is renewed as long as it is held, lapses with a dead
-//! process, and is free again at once when it is given back.
+//! process, and is free again at once when it is given back. Whether it was renewed in time is told by this process's own clock, which the
+//! store need not be reached for: before another worker can have it, the loss is known here.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
 
 use crate::clock::Clock;
 use crate::model::DatasetId;
@@ -81,8 +83,9 @@ impl Slots {
         for (nth, name) in names.iter().enumerate() {
             // No dataset's name begins so.
             let id = DatasetId::new(format!("@{name}"));
+            let asked = Instant::now();
             match self.state.lease(&id, &self.owner, self.ttl).await {
-                Ok(lease) => return Ok(Some((nth, self.hold(lease)))),
+                Ok(lease) => return Ok(Some((nth, self.hold(lease, asked)))),
                 Err(error) if error.kind() == StateErrorKind::Leased => {}
                 Err(error) => return Err(error),
             }
@@ -112,28 +115,31 @@ impl Slots {
         Ok(Some(slots))
     }
 
-    fn hold(&self, lease: Lease) -> Slot {
+    /// A slot by a lease that was asked for then.
+    fn hold(&self, lease: Lease, asked: Instant) -> Slot {
         let (lost, watched) = watch::channel(false);
-        let (state, clock, held, ttl) = (Arc::clone(&self.state), Arc::clone(&self.clock), lease.clone(), self.ttl);
+        let (slots, held) = (self.clone(), lease.clone());
         let task = tokio::spawn(async move {
-            let mut lease = held;
-            let mut failures = 0;
-            loop {
-                clock.sleep(ttl / 3).await;
-                match state.renew(&lease, ttl).await {
-                    Ok(renewed) => (lease, failures) = (renewed, 0),
-                    Err(error) => {
-                        failures += 1;
-                        // Twice in a row the store could not be reached: with the third time it lapses.
-                        if error.kind() == StateErrorKind::Leased || failures > 2 {
-                            lost.send_replace(true);
-                            return;
-                        }
-                    }
-                }
-            }
+            slots.keep(held, asked).await;
+            lost.send_replace(true);
         });
         Slot { state: Arc::clone(&self.state), lease, watched, task }
+    }
+
+    /// Renews a lease that was asked for then; ends only when it is lost.
+    async fn keep(&self, mut lease: Lease, asked: Instant) {
+        // The store counts from when it was reached, which is later: here it is over first.
+        let (mut over, mut pause) = (asked + self.ttl, self.ttl / 3);
+        while timeout_at(over, self.clock.sleep(pause)).await.is_ok() {
+            let asked = Instant::now();
+            // One that hangs must leave time for others.
+            let patience = over.min(asked + self.ttl / 6);
+            match timeout_at(patience, self.state.renew(&lease, self.ttl)).await {
+                Ok(Ok(renewed)) => (lease, over, pause) = (renewed, asked + self.ttl, self.ttl / 3),
+                Ok(Err(error)) if error.kind() == StateErrorKind::Leased => return,
+                Ok(Err(_)) | Err(_) => pause = self.ttl / 12,
+            }
+        }
     }
 }
 
@@ -154,12 +160,13 @@ impl Slot {
         let _ = self.state.release(&self.lease).await;
     }
 
-    /// Whether it was lost to another worker.
+    /// Whether it was lost: another worker has it, or may have it.
     pub fn is_lost(&self) -> bool {
         *self.watched.borrow()
     }
 
-    /// Waits until it is lost to another worker, because it could not be renewed in time. It must not be used from then on.
+    /// Waits until it is lost, because it could not be renewed in time: another worker has it, or may have it. It must not be used from
+    /// then on.
     pub async fn lost(&self) {
         let mut watched = self.watched.clone();
         if watched.wait_for(|lost| *lost).await.is_err() && !*watched.borrow() {
@@ -226,7 +233,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_slot_is_renewed_while_it_is_held_and_its_loss_is_told() {
         #[derive(Debug)]
-        struct Simulated(tokio::time::Instant);
+        struct Simulated(Instant);
         #[async_trait::async_trait]
         impl Clock for Simulated {
             fn now(&self) -> chrono::DateTime<chrono::Utc> {
@@ -236,7 +243,7 @@ mod tests {
                 tokio::time::sleep(duration).await;
             }
         }
-        let clock: Arc<dyn Clock> = Arc::new(Simulated(tokio::time::Instant::now()));
+        let clock: Arc<dyn Clock> = Arc::new(Simulated(Instant::now()));
         let store = Arc::new(MemoryStore::with_clock(Arc::clone(&clock)));
         let one = Slots::new(Arc::clone(&store) as _, Arc::clone(&clock), "one");
         let two = Slots::new(Arc::clone(&store) as _, Arc::clone(&clock), "two");
@@ -250,7 +257,7 @@ mod tests {
         tokio::time::sleep(TTL * 2).await;
         let taken = two.take(&limit).await.unwrap();
         assert!(taken.is_some());
-        let again = one.hold(held.lease.clone());
+        let again = one.hold(held.lease.clone(), Instant::now());
         tokio::time::timeout(TTL, again.lost()).await.expect("the loss is told");
     }
 }

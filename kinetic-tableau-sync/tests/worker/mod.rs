@@ -1,7 +1,11 @@
 //! Workers in simulated time: schedules, requests, limits, deaths and handovers.
 
+mod alerted;
 mod asked;
+mod away;
 mod fleet;
+#[cfg(feature = "metrics")]
+mod measured;
 mod processes;
 
 use std::sync::Arc;
