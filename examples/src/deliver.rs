@@ -8,7 +8,7 @@ use kinetic_tableau_sync::{
     TableauEvents, TableauRefresher,
 };
 
-use crate::config::{Config, Deliver, StoreLocation};
+use crate::config::{Config, Deliver};
 use crate::failure::{Failure, Outcome};
 use crate::store;
 
@@ -28,18 +28,16 @@ impl Destinations {
         engine: Option<EngineLocation>,
         events: Option<&TableauEvents>,
     ) -> Outcome<Self> {
-        // Where workers share a store, one that was stopped for longer than its lease may publish what is no longer new.
-        let shared = matches!(config.store, StoreLocation::Postgres(_));
         let extracts = engine.filter(|_| config.delivers(Deliver::Tableau)).map(|engine| {
             let options = HyperOptions { spool: config.spool.clone(), engine };
-            let destination = TableauDestination::new(tableau.clone(), options).watch_target(shared);
+            let destination = TableauDestination::new(tableau.clone(), options);
             Arc::new(match events {
                 Some(events) => destination.events(events),
                 None => destination,
             }) as _
         });
         let parquet = config.delivers(Deliver::Parquet).then(|| {
-            let destination = ParquetDestination::new(tableau.clone(), &config.spool).watch_target(shared);
+            let destination = ParquetDestination::new(tableau.clone(), &config.spool);
             Arc::new(match events {
                 Some(events) => destination.events(events),
                 None => destination,

@@ -58,6 +58,47 @@ async fn a_file_is_worked_on_by_one_process_and_free_when_that_has_gone() {
 }
 
 #[tokio::test]
+async fn a_lease_that_cannot_be_written_keeps_nobody_out() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("s.db");
+    let one = SqliteStore::open(&path).unwrap();
+    let other = SqliteStore::open(&path).unwrap();
+    let unable = SqliteStore::open_read_only(&path).unwrap();
+    unable.lease(&"a".into(), "looker", TTL).await.unwrap_err();
+    let held = one.lease(&"a".into(), "first worker", TTL).await.unwrap();
+
+    // Nor one that cannot be given back.
+    let file = rusqlite::Connection::open(&path).unwrap();
+    file.execute_batch(
+        "CREATE TRIGGER stuck BEFORE UPDATE ON lease WHEN NEW.owner IS NULL BEGIN SELECT RAISE(ABORT, 'stuck'); END",
+    )
+    .unwrap();
+    one.release(&held).await.unwrap_err();
+    let taken = other.lease(&"a".into(), "second worker", TTL).await.unwrap();
+    assert!(taken.fence > held.fence);
+    // What is given back late is the lease of somebody else by now.
+    one.release(&held).await.unwrap();
+    assert!(one.lease(&"a".into(), "first worker", TTL).await.is_err());
+    other.renew(&taken, TTL).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_lease_that_lapsed_is_given_back_by_its_new_holder_only() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("s.db");
+    let clock = conformance::ManualClock::at(chrono::Utc::now());
+    let one = SqliteStore::open_with_clock(&path, Arc::new(clock.clone())).unwrap();
+    let lapsed = one.lease(&"a".into(), "first task", TTL).await.unwrap();
+    clock.advance(TTL * 2);
+    let held = one.lease(&"a".into(), "second task", TTL).await.unwrap();
+    one.release(&lapsed).await.unwrap();
+    let other = SqliteStore::open(&path).unwrap();
+    assert!(other.lease(&"b".into(), "other process", TTL).await.is_err(), "the lock stays with its second task");
+    one.release(&held).await.unwrap();
+    other.lease(&"b".into(), "other process", TTL).await.unwrap();
+}
+
+#[tokio::test]
 async fn what_was_written_is_there_after_opening_again() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("s.db");

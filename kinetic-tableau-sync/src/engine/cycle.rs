@@ -1,21 +1,24 @@
 //! The order of steps of one run, and the state it carries from one to the next.
 
 use std::collections::HashSet;
+use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use tokio::time::timeout;
 
 use super::deliver::plan_of;
 use super::fill::{Filled, Work};
 use super::mapped::mapped;
-use super::{FullReason, Goal, Parts, ProgressEvent, Stage, SyncError};
+use super::{FullReason, Goal, Parts, ProgressEvent, Stage, SyncError, keep};
 use crate::audit::{AuditEntry, AuditEvent};
 use crate::checkpoint::{Checkpoint, Counts, Findings, Intent, Landed, Reconciled, RunSummary};
 use crate::destination::{LoadKind, RefreshReport, TargetState};
 use crate::mapping::Mapper;
 use crate::model::{ColumnType, Cursor, DatasetSpec, RunId, Schema, Track};
 use crate::remedy::Remedy;
-use crate::store::Lease;
+use crate::store::{Lease, StateError};
 
 /// One run of one dataset.
 #[derive(Debug)]
@@ -54,10 +57,22 @@ pub(super) fn most_deletes(rows: u64, percent: u8) -> u64 {
     share.max(FEW).min(rows.saturating_sub(1))
 }
 
-/// Runs one cycle under a lease.
-pub(super) async fn run(parts: &Parts, spec: &DatasetSpec, lease: &Lease, goal: Goal) -> Result<RunSummary, SyncError> {
-    let found =
-        parts.state.load(&spec.id).await.map_err(|error| SyncError::new(&spec.id, None, Stage::State, error))?;
+/// Runs one cycle under a lease, unless `lost` says before its end that the lease is lost.
+pub(super) async fn run(
+    parts: &Parts,
+    spec: &DatasetSpec,
+    lease: &Lease,
+    goal: Goal,
+    lost: impl Future<Output = StateError>,
+) -> Result<RunSummary, SyncError> {
+    let mut lost = pin!(lost);
+    let early = |stage, error: StateError| SyncError::new(&spec.id, None, stage, error);
+    // In this order, so that the same events always have the same course.
+    let found = tokio::select! {
+        biased;
+        found = parts.state.load(&spec.id) => found.map_err(|error| early(Stage::State, error))?,
+        error = &mut lost => return Err(early(Stage::Lease, error)),
+    };
     let (version, checkpoint) = match found {
         Some(found) => (Some(found.version), found.checkpoint),
         None => (None, Checkpoint::default()),
@@ -76,17 +91,29 @@ pub(super) async fn run(parts: &Parts, spec: &DatasetSpec, lease: &Lease, goal: 
         findings: None,
         refreshes: Vec::new(),
     };
-    match cycle.work().await {
-        Ok(()) => cycle.succeeded().await,
-        Err(error) => {
-            let error = error.redacted(&parts.redactor);
-            cycle.failed(&error).await;
-            Err(error)
-        }
-    }
+    let error = tokio::select! {
+        biased;
+        ended = Box::pin(cycle.live()) => return ended,
+        error = lost => error,
+    };
+    let error = cycle.error(Stage::Lease, error).redacted(&parts.redactor);
+    cycle.lost(&error).await;
+    Err(error)
 }
 
 impl Cycle<'_> {
+    /// From the first step to the note of how it ended.
+    async fn live(&mut self) -> Result<RunSummary, SyncError> {
+        match self.work().await {
+            Ok(()) => self.succeeded().await,
+            Err(error) => {
+                let error = error.redacted(&self.parts.redactor);
+                self.failed(&error).await;
+                Err(error)
+            }
+        }
+    }
+
     async fn work(&mut self) -> Result<(), SyncError> {
         self.resume().await?;
         // What crashed runs staged beyond the intent counts for nothing.
@@ -399,16 +426,42 @@ impl Cycle<'_> {
 
     /// Notes a failure, as far as that is possible.
     async fn failed(&mut self, error: &SyncError) {
-        let line = match error.hint() {
-            Some(hint) => format!("{error}; {hint}"),
-            None => error.to_string(),
+        self.tell_failure(error).await;
+        self.note_failure(error).await;
+    }
+
+    /// Notes that the run was broken off because its lease is lost, as far as the store answers soon.
+    async fn lost(&mut self, error: &SyncError) {
+        let patience = keep::patience(self.parts.lease);
+        // The trail takes no lease, so that it tells in any case what became of the run.
+        let _ = timeout(patience, self.tell_failure(error)).await;
+        let note = async {
+            // Whoever has taken the lease knows better what stands in the state.
+            self.parts.state.renew(self.lease, self.parts.lease).await.ok()?;
+            // What was broken off may have been a write, and half of a change.
+            let found = self.parts.state.load(&self.spec.id).await.ok()?;
+            (self.version, self.checkpoint) = match found {
+                Some(found) => (Some(found.version), found.checkpoint),
+                None => (None, Checkpoint::default()),
+            };
+            self.note_failure(error).await;
+            Some(())
         };
+        let _ = timeout(patience, note).await;
+    }
+
+    /// Tells the trail of a failure.
+    async fn tell_failure(&self, error: &SyncError) {
         let hint = error.hint().map(ToOwned::to_owned);
-        let event = AuditEvent::Failed { stage: error.stage().as_str().to_owned(), message: line.clone(), hint };
+        let event = AuditEvent::Failed { stage: error.stage().as_str().to_owned(), message: line(error), hint };
         let _ = self.audit(event).await;
+    }
+
+    /// Notes a failure in the checkpoint.
+    async fn note_failure(&mut self, error: &SyncError) {
         self.checkpoint.failures = self.checkpoint.failures.saturating_add(1);
         self.checkpoint.retry_at = error.disposition().next_attempt(self.checkpoint.failures, self.parts.clock.now());
-        self.checkpoint.last_run = Some(self.summary(Some(line)));
+        self.checkpoint.last_run = Some(self.summary(Some(line(error))));
         // Whoever holds the state now, if not we, knows better.
         let _ = self.save().await;
     }
@@ -447,5 +500,13 @@ impl Cycle<'_> {
 
     pub(super) fn error(&self, stage: Stage, cause: impl Into<super::Cause>) -> SyncError {
         SyncError::new(&self.spec.id, Some(&self.run), stage, cause)
+    }
+}
+
+/// A failure with its hint, in one line.
+fn line(error: &SyncError) -> String {
+    match error.hint() {
+        Some(hint) => format!("{error}; {hint}"),
+        None => error.to_string(),
     }
 }

@@ -15,6 +15,7 @@ mod cycle;
 mod deliver;
 mod fill;
 mod journal;
+mod keep;
 mod mapped;
 mod policy;
 mod progress;
@@ -46,7 +47,7 @@ use crate::model::DatasetSpec;
 use crate::redact::Redactor;
 use crate::remedy::Remedies;
 use crate::source::Source;
-use crate::store::{FingerprintStore, Lease, RejectStore, StateStore};
+use crate::store::{FingerprintStore, RejectStore, StateStore};
 
 /// How long a lease lasts unless it is renewed. It is renewed after a third of that.
 const LEASE: Duration = Duration::from_mins(1);
@@ -193,6 +194,7 @@ impl Syncer {
         if self.parts.stop.is_stopped() {
             return Err(stopped());
         }
+        let asked = tokio::time::Instant::now();
         let lease = self
             .parts
             .state
@@ -203,26 +205,13 @@ impl Syncer {
             // In this order, so that the same events always have the same course.
             biased;
             // Boxed, since it is large and callers carry it in theirs.
-            result = Box::pin(cycle::run(&self.parts, dataset, &lease, goal)) => result,
-            error = self.keep(&lease) => Err(SyncError::new(&dataset.id, None, Stage::Lease, error)),
+            result = Box::pin(cycle::run(&self.parts, dataset, &lease, goal, keep::keep(&self.parts, &lease, asked))) => result,
             () = self.parts.stop.stopped() => Err(stopped()),
         };
         // A lease that cannot be given back lapses by itself.
         let _ = self.parts.state.release(&lease).await;
         self.parts.report(&dataset.id, &ProgressEvent::Ended);
         result
-    }
-
-    /// Renews a lease for ever; ends only when it is lost.
-    async fn keep(&self, lease: &Lease) -> crate::StateError {
-        let mut lease = lease.clone();
-        loop {
-            self.parts.clock.sleep(self.parts.lease / 3).await;
-            match self.parts.state.renew(&lease, self.parts.lease).await {
-                Ok(renewed) => lease = renewed,
-                Err(error) => return error,
-            }
-        }
     }
 }
 
@@ -277,7 +266,7 @@ impl SyncerBuilder {
     }
 
     /// How long a lease lasts unless it is renewed, which is done after a third of that; a minute by default. Others wait so long for a
-    /// worker that has died.
+    /// worker that has died, and a run bears with a store that is away for the rest of it.
     pub fn lease(mut self, lease: Duration) -> Self {
         self.parts.lease = lease.max(Duration::from_millis(1));
         self

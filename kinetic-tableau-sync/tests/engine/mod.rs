@@ -3,6 +3,7 @@
 mod crash;
 mod cycle;
 mod faulty;
+mod lease;
 mod mapping;
 mod reason;
 mod reconcile;

@@ -125,6 +125,8 @@ pub(super) struct MemorySource {
     /// Nothing is found by its key.
     pub(super) hidden: std::sync::atomic::AtomicBool,
     pub(super) company: Mutex<&'static str>,
+    /// How long the source takes to tell where it stands.
+    pub(super) takes: Mutex<Duration>,
     /// The property that lands as the name: `Name`, or `Alias`, which is another text of each row.
     pub(super) named_by: Mutex<&'static str>,
 }
@@ -167,6 +169,8 @@ impl Source for MemorySource {
     }
 
     async fn head(&self, _: &DatasetSpec, _: &Schema) -> Result<Option<Cursor>, SourceError> {
+        let takes = *self.takes.lock().unwrap();
+        tokio::time::sleep(takes).await;
         let newest = self.table.lock().unwrap().rows.values().map(|row| row.revision).max();
         Ok(newest.map(|newest| Cursor::new(newest.to_string())))
     }
@@ -503,6 +507,7 @@ impl World {
                 overlooked: Mutex::default(),
                 hidden: std::sync::atomic::AtomicBool::new(false),
                 company: Mutex::new("E1"),
+                takes: Mutex::default(),
                 named_by: Mutex::new("Name"),
             }),
             destination: Arc::new(MemoryDestination {

@@ -2,6 +2,7 @@
 //! compared cell by cell.
 
 mod advice;
+pub(crate) mod copies;
 mod cycle;
 mod errors;
 mod faults;

@@ -18,7 +18,7 @@ use tableau_rest::WaitPolicy;
 use super::support::{World, accounts, customers, invoices, location, vendors};
 use crate::python;
 
-fn destination(world: &World) -> ParquetDestination {
+pub(super) fn destination(world: &World) -> ParquetDestination {
     let wait = WaitPolicy::new(Duration::from_secs(30))
         .first_poll(Duration::from_millis(10))
         .longest_poll(Duration::from_millis(40));

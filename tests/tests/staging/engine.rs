@@ -12,6 +12,7 @@ use simulators::postgres::Database;
 use tableau_rest::WaitPolicy;
 
 use super::{database, destination, text, texts};
+use crate::e2e::copies::put_back_behind_a_row_that_is_gone;
 use crate::e2e::support::{World, accounts, customers, invoices, orders, transactions, vendors};
 
 fn syncer(world: &World<SqliteStore>, database: &Database, deletes: Deletes) -> Syncer {
@@ -124,4 +125,12 @@ async fn a_table_that_another_worker_wrote_or_somebody_dropped_is_loaded_anew() 
     database.connect().await.unwrap().batch_execute("DROP TABLE tableau.\"AP invoices\"").await.unwrap();
     assert_eq!(ours.run(&spec).await.unwrap().kind, Some(LoadKind::Full));
     assert_landed(&world, &database, &spec).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_that_is_put_back_leaves_no_row_behind_in_the_table() {
+    let (world, database) = (World::new().await, database().await);
+    let destination = Arc::new(destination(&database, Deletes::Hard));
+    put_back_behind_a_row_that_is_gone(&world, destination).await;
+    assert_landed(&world, &database, &invoices()).await;
 }

@@ -284,6 +284,22 @@ async fn a_landing_that_is_told_twice_counts_once_and_failures_that_repeat_are_t
 }
 
 #[tokio::test]
+async fn a_run_of_which_nothing_more_is_told_counts_as_broken_off_once_another_begins() {
+    let world = World::new("a");
+    world.started("a", "r1", 9, LoadKind::Full).await;
+    let (_, page) = world.report(10).await;
+    assert!(page.contains("not ended") && !page.contains("broken off"), "it may go on");
+    world.started("a", "r2", 5, LoadKind::Full).await;
+    world.landed("a", "r2", 4, counts(3, 0)).await;
+    let (_, page) = world.report(10).await;
+    assert!(page.contains("broken off") && !page.contains("not ended"));
+    // What it had sealed is delivered by the next one, under its name.
+    world.landed("a", "r1", 3, counts(3, 0)).await;
+    let (_, page) = world.report(10).await;
+    assert!(!page.contains("broken off"));
+}
+
+#[tokio::test]
 async fn the_whole_history_of_a_record_that_is_asked_for_is_there_whenever_it_was() {
     let world = World::new("vendors");
     let old = world.now - chrono::Duration::days(4_000);

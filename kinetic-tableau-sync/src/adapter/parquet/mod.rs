@@ -44,7 +44,7 @@ impl ParquetDestination {
     /// [`HyperOptions::spool`](crate::HyperOptions::spool). Nothing is started or sent yet.
     #[must_use]
     pub fn new(client: Client, spool: impl Into<PathBuf>) -> Self {
-        Self { site: Site::new(client), spool: Spool::new(spool.into()), watch: false }
+        Self { site: Site::new(client), spool: Spool::new(spool.into()), watch: true }
     }
 
     /// Hears of the ends of jobs by webhooks as well, so that they are noticed at once. Asking goes on beside it.
@@ -54,8 +54,8 @@ impl ParquetDestination {
         self
     }
 
-    /// As [`TableauDestination::watch_target`](crate::TableauDestination::watch_target): whether a datasource that somebody else has written
-    /// to since the last landing is loaded anew.
+    /// As [`TableauDestination::watch_target`](crate::TableauDestination::watch_target): whether a datasource is loaded anew that was
+    /// written to since the last landing that the state knows of. On unless turned off.
     #[must_use]
     pub fn watch_target(mut self, watch: bool) -> Self {
         self.watch = watch;

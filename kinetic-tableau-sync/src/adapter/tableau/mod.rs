@@ -68,14 +68,19 @@ impl TableauDestination {
             spool: Spool::new(options.spool),
             location: options.engine,
             engine: Mutex::new(None),
-            watch: false,
+            watch: true,
         }
     }
 
-    /// Whether a datasource that somebody else has written to since the last landing is loaded anew, told by its `updatedAt`. Off unless
-    /// set. It matters where several processes share one store: one of them may be stopped for longer than its lease, wake up in the
-    /// middle of a full publish, and put old rows over what another has landed meanwhile. Tableau offers no condition on a publish that
-    /// could prevent that; so it is noticed by the next cycle.
+    /// Whether a datasource is loaded anew that was written to since the last landing that the state knows of, told by its `updatedAt`. On
+    /// unless turned off. Without it, two things stay unseen for good: a state that was put back from a copy, which knows nothing of the
+    /// rows that have landed and gone since; and a process that was stopped for longer than its lease, woke up in the middle of a full
+    /// publish, and put old rows over what another has landed meanwhile. Tableau offers no condition on a publish that could prevent that;
+    /// so it is noticed by the next cycle.
+    ///
+    /// It costs a request behind each landing and a look at the target before each delta, and nothing where nothing lands. Whoever edits
+    /// the datasource in Tableau, its name or its description, calls for a full load by it; so does a delta whose process died before it
+    /// knew the outcome.
     #[must_use]
     pub fn watch_target(mut self, watch: bool) -> Self {
         self.watch = watch;

@@ -123,4 +123,56 @@ pub async fn audit_store<S: AuditStore>(make: impl Fn() -> Arc<S>) {
     store.record(landed("po", "5", 101)).await.unwrap();
     let found = store.verify().await.unwrap();
     assert_eq!((found.pruned, found.entries, found.first_broken), (6, 2, None), "the chain goes on");
+
+    written_by_clocks_that_differ(&*make()).await;
+}
+
+/// What was written later is told later, whatever the clocks of the writers said; these only matter where moments are asked for.
+async fn written_by_clocks_that_differ<S: AuditStore>(store: &S) {
+    // A month has just begun. The second worker's clock is an hour behind, in the month before.
+    let month = 24_000;
+    let key = r#"["E1",7]"#;
+    for (run, at, action, version) in
+        [("1", month, Action::Insert, 1), ("2", month - 60, Action::Update, 2), ("3", month + 1, Action::Delete, 3)]
+    {
+        store.append(segment("ap", run, at, &[(action, key, version)])).await.unwrap();
+        store.append(segment("po", run, at, &[(action, r#"["E1",8]"#, version)])).await.unwrap();
+        store.record(landed("ap", run, at)).await.unwrap();
+    }
+    let any = AuditFilter::default;
+    let ap = || AuditFilter { dataset: Some("ap".into()), ..any() };
+    let by_key = || AuditFilter { key: Some("7".to_owned()), ..any() };
+    for (filter, expected, what) in [
+        (by_key(), &[1, 2, 3][..], "of a key"),
+        (AuditFilter { limit: Some(2), ..by_key() }, &[2, 3], "the newest of a key"),
+        (
+            AuditFilter { until: Some(minute(month + 1)), limit: Some(1), ..by_key() },
+            &[2],
+            "the newest before a moment",
+        ),
+        (AuditFilter { since: Some(minute(month)), ..by_key() }, &[1, 3], "of a key, since a moment"),
+        (ap(), &[1, 2, 3], "of a dataset"),
+        (AuditFilter { limit: Some(2), ..ap() }, &[2, 3], "the newest of a dataset"),
+        (
+            AuditFilter { since: Some(minute(month - 60)), until: Some(minute(month + 1)), limit: Some(1), ..ap() },
+            &[2],
+            "between",
+        ),
+        (AuditFilter { run: Some(RunId::new("2")), ..ap() }, &[2], "of a run"),
+        (any(), &[1, 1, 2, 2, 3, 3], "of all"),
+        (AuditFilter { limit: Some(3), ..any() }, &[2, 3, 3], "the newest of all"),
+        (
+            AuditFilter { until: Some(minute(month + 1)), limit: Some(3), ..any() },
+            &[1, 2, 2],
+            "the newest of all before a moment",
+        ),
+    ] {
+        let found: Vec<i64> = store.records(&filter).await.unwrap().iter().map(|record| record.version).collect();
+        assert_eq!(found, expected, "in the order of writing: {what}");
+    }
+    for filter in [any(), ap()] {
+        let found = store.events(&filter).await.unwrap();
+        let runs: Vec<&str> = found.iter().map(|entry| entry.run.as_str()).collect();
+        assert_eq!(runs, ["1", "2", "3"], "events in the order of writing");
+    }
 }

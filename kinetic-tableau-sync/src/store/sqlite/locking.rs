@@ -1,25 +1,27 @@
 //! The lock that keeps two processes from working with one file.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::model::DatasetId;
+use crate::store::Lease;
 
 /// The lock of this process on a state file, while it has leases.
 #[derive(Debug)]
 pub(super) struct ProcessLock {
     path: PathBuf,
     file: Option<File>,
-    held: HashSet<DatasetId>,
+    /// Leases that were not given back, by their fencing numbers.
+    held: HashMap<DatasetId, u64>,
 }
 
 impl ProcessLock {
     pub(super) fn new(state: &Path) -> Self {
         let mut path = state.as_os_str().to_owned();
         path.push(".lock");
-        Self { path: path.into(), file: None, held: HashSet::new() }
+        Self { path: path.into(), file: None, held: HashMap::new() }
     }
 
     /// Takes the lock, unless it is taken already; false when another process has it.
@@ -43,16 +45,23 @@ impl ProcessLock {
 
     /// Whether this process has a lease of the dataset that was not given back.
     pub(super) fn holds(&self, dataset: &DatasetId) -> bool {
-        self.held.contains(dataset)
+        self.held.contains_key(dataset)
     }
 
-    pub(super) fn hold(&mut self, dataset: &DatasetId) {
-        self.held.insert(dataset.clone());
+    pub(super) fn hold(&mut self, lease: &Lease) {
+        self.held.insert(lease.dataset.clone(), lease.fence);
     }
 
-    /// Gives a lease back, and with the last one the lock.
-    pub(super) fn release(&mut self, dataset: &DatasetId) {
-        self.held.remove(dataset);
+    /// Gives a lease back, unless it was taken over within this process; and with the last one the lock.
+    pub(super) fn release(&mut self, lease: &Lease) {
+        if self.held.get(&lease.dataset) == Some(&lease.fence) {
+            self.held.remove(&lease.dataset);
+        }
+        self.settle();
+    }
+
+    /// Gives the lock back if there is no lease for which it is needed: others would wait for nothing.
+    pub(super) fn settle(&mut self) {
         if self.held.is_empty() {
             // Closing the file unlocks it.
             self.file = None;

@@ -117,6 +117,7 @@ fn writing(connection: &mut Connection) -> Result<Transaction<'_>, StateError> {
 fn storage(error: rusqlite::Error) -> StateError {
     let kind = match error.sqlite_error_code() {
         Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase) => StateErrorKind::Corrupt,
+        Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked) => StateErrorKind::Unavailable,
         _ => StateErrorKind::Storage,
     };
     StateError::new(kind, format!("the state file failed: {error}")).with_cause(error)
@@ -157,6 +158,29 @@ fn check_fence(transaction: &Transaction<'_>, lease: &Lease) -> Result<(), State
         .optional()
         .map_err(storage)?;
     if newest == Some(signed(lease.fence)?) { Ok(()) } else { Err(super::taken_over(lease)) }
+}
+
+/// Puts a new holder into the row of a lease.
+fn write_lease(
+    connection: &mut Connection,
+    dataset: DatasetId,
+    owner: String,
+    expires: DateTime<Utc>,
+) -> Result<Lease, StateError> {
+    let transaction = writing(connection)?;
+    let fence: i64 = transaction
+        .query_row("SELECT COALESCE(MAX(fence), 0) + 1 FROM lease", [], |row| row.get(0))
+        .map_err(storage)?;
+    transaction
+        .execute(
+            "INSERT INTO lease (dataset, owner, fence, expires) VALUES (?1, ?2, ?3, ?4) \
+             ON CONFLICT (dataset) DO UPDATE SET owner = ?2, fence = ?3, expires = ?4",
+            params![dataset.as_str(), owner, fence, expires.timestamp_millis()],
+        )
+        .map_err(storage)?;
+    let fence = unsigned(fence)?;
+    transaction.commit().map_err(storage)?;
+    Ok(Lease { dataset, owner, fence, expires })
 }
 
 #[async_trait]
@@ -261,21 +285,12 @@ impl StateStore for SqliteStore {
                 let message = format!("dataset {dataset} is being worked on by {holder}");
                 return Err(StateError::new(StateErrorKind::Leased, message));
             }
-            let expires = lease_ends(now, ttl);
-            let transaction = writing(connection)?;
-            let fence: i64 = transaction
-                .query_row("SELECT COALESCE(MAX(fence), 0) + 1 FROM lease", [], |row| row.get(0))
-                .map_err(storage)?;
-            transaction
-                .execute(
-                    "INSERT INTO lease (dataset, owner, fence, expires) VALUES (?1, ?2, ?3, ?4) \
-                     ON CONFLICT (dataset) DO UPDATE SET owner = ?2, fence = ?3, expires = ?4",
-                    params![dataset.as_str(), owner, fence, expires.timestamp_millis()],
-                )
-                .map_err(storage)?;
-            transaction.commit().map_err(storage)?;
-            lock.hold(&dataset);
-            Ok(Lease { dataset, owner, fence: unsigned(fence)?, expires })
+            let written = write_lease(connection, dataset, owner, lease_ends(now, ttl));
+            match &written {
+                Ok(lease) => lock.hold(lease),
+                Err(_) => lock.settle(),
+            }
+            written
         })
         .await
     }
@@ -302,16 +317,13 @@ impl StateStore for SqliteStore {
         let lease = lease.clone();
         self.blocking(move |shared, connection| {
             // The row stays, so that the next fence is larger.
-            let released = connection
-                .execute(
-                    "UPDATE lease SET owner = NULL WHERE dataset = ?1 AND fence = ?2",
-                    params![lease.dataset.as_str(), signed(lease.fence)?],
-                )
-                .map_err(storage)?;
-            if released > 0 {
-                shared.lock.lock().unwrap_or_else(PoisonError::into_inner).release(&lease.dataset);
-            }
-            Ok(())
+            let released = connection.execute(
+                "UPDATE lease SET owner = NULL WHERE dataset = ?1 AND fence = ?2",
+                params![lease.dataset.as_str(), signed(lease.fence)?],
+            );
+            // Also where it could not be written: a lease without the lock is one of nobody.
+            shared.lock.lock().unwrap_or_else(PoisonError::into_inner).release(&lease);
+            released.map(|_| ()).map_err(storage)
         })
         .await
     }

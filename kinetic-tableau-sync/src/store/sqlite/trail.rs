@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension as _, params, params_from_iter};
 
-use super::{SqliteStore, StateError, signed, storage, unsigned, writing};
+use super::{SqliteStore, StateError, StateErrorKind, signed, storage, unsigned, writing};
 use crate::audit::trail::{self, Anchor, Cut, Entry, HASH, Kind, Search, Verifier};
 use crate::audit::{AuditEntry, AuditError, AuditFilter, AuditRecord, AuditSegment, AuditStore, Verification};
 use crate::model::{DatasetId, RunId};
@@ -49,7 +49,9 @@ fn hash_of(bytes: &[u8]) -> [u8; HASH] {
 }
 
 fn failed(error: StateError) -> AuditError {
-    AuditError::new(error.to_string()).with_cause(error)
+    let transient = error.kind() == StateErrorKind::Unavailable;
+    let failure = AuditError::new(error.to_string()).with_cause(error);
+    if transient { failure.transient() } else { failure }
 }
 
 /// Where the trail begins.

@@ -45,6 +45,8 @@ pub(in super::super) struct Run {
 pub(in super::super) enum End {
     /// It goes on, or its process has died.
     Open,
+    /// Another one has begun behind it, which waits for the end of a run, or for its lease.
+    BrokenOff,
     Landed,
     Idle,
     Failed,
@@ -140,6 +142,9 @@ impl Ledger {
         let (at, id) = (entry.at, entry.run.as_str());
         match &entry.event {
             AuditEvent::Started { kind, reason, .. } => {
+                for other in self.runs.iter_mut().filter(|run| run.end == End::Open && run.id != id) {
+                    other.end = End::BrokenOff;
+                }
                 let run = self.run(id, at);
                 (run.kind, run.reason, run.started) = (Some(*kind), *reason, Some(at));
             }
@@ -181,7 +186,7 @@ impl Ledger {
             }
             AuditEvent::Failed { stage, message, hint } => {
                 let run = self.run(id, at);
-                if run.end == End::Open {
+                if matches!(run.end, End::Open | End::BrokenOff) {
                     (run.end, run.ended) = (End::Failed, Some(at));
                 }
                 run.message = Some(message.clone());

@@ -284,6 +284,7 @@ fn runs(out: &mut String, dataset: &Dataset) -> fmt::Result {
         out.push_str("<td>");
         let (class, end) = match run.end {
             End::Open => ("quiet", "not ended"),
+            End::BrokenOff => ("bad", "broken off"),
             End::Landed => ("good", "landed"),
             End::Idle => ("quiet", "nothing to land"),
             End::Failed => ("bad", "failed"),

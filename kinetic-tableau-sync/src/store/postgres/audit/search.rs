@@ -1,9 +1,10 @@
 //! Looking into the trail. What is looked for is found by the database, so that memory is bounded by what is asked for.
+//!
+//! The order is always that in which entries were written, never that of their moments: each worker has a clock of its own.
 
 use std::collections::HashMap;
 use std::pin::pin;
 
-use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt as _;
 use tokio_postgres::types::{ToSql, Type};
 
@@ -114,7 +115,7 @@ async fn by_key(
     let query = format!(
         "WITH r AS MATERIALIZED (SELECT * FROM audit_record WHERE {}) \
          SELECT {RECORD} FROM r JOIN audit_entry e ON e.id = r.entry AND e.at = r.at WHERE {} \
-         ORDER BY r.at DESC, r.entry DESC, r.position DESC LIMIT {limit}",
+         ORDER BY r.entry DESC, r.position DESC LIMIT {limit}",
         of_records.join(" AND "),
         conditions.text()
     );
@@ -133,26 +134,50 @@ async fn by_key(
     records.iter().map(|record| told(record, by_id.get(&record.entry))).collect()
 }
 
+/// The column by which entries that a filter means are in the order in which they were written, with an index for it: the place in the
+/// chain within a dataset, otherwise the number, which is given while the chain is locked and so agrees with it.
+fn order(filter: &AuditFilter) -> &'static str {
+    if filter.dataset.is_some() { "sequence" } else { "id" }
+}
+
 /// Records of segments, the newest first: segment by segment, until there are enough.
 async fn newest(transaction: &Transaction, filter: &AuditFilter, limit: usize) -> Result<Vec<AuditRecord>, StateError> {
     gather::prepare(transaction).await?;
     let mut found: Vec<AuditRecord> = Vec::new();
-    let mut before: Option<(DateTime<Utc>, i64)> = None;
+    let order = order(filter);
+    let mut range: Option<(i64, i64)> = None;
+    if filter.since.is_some() || filter.until.is_some() || filter.run.is_some() {
+        // In the order of writing, what is asked for may stand anywhere: a walk through all that was written before or since would be
+        // long. The sum keeps the server from such a walk for the ends themselves.
+        let conditions = Conditions::of(filter, "");
+        let query = format!(
+            "SELECT min({order} + 0), max({order} + 0) FROM audit_entry WHERE records IS NOT NULL AND {}",
+            conditions.text()
+        );
+        let ends = transaction.row(&query, &conditions.params()).await?;
+        let end = |at| match &ends {
+            Some(row) => transaction.get::<Option<i64>>(row, at),
+            None => Ok(None),
+        };
+        let (Some(first), Some(last)) = (end(0)?, end(1)?) else { return Ok(found) };
+        range = Some((first, last));
+    }
     while found.len() < limit {
         let mut conditions = Conditions::of(filter, "");
-        if let Some((at, id)) = before {
-            let (at, id) = (conditions.value(at, Type::TIMESTAMPTZ), conditions.value(id, Type::INT8));
-            conditions.texts.push(format!("(at, id) < ({at}, {id})"));
+        if let Some((first, last)) = range {
+            let (first, last) = (conditions.value(first, Type::INT8), conditions.value(last, Type::INT8));
+            conditions.texts.push(format!("{order} BETWEEN {first} AND {last}"));
         }
         let query = format!(
-            "SELECT {ENTRY} FROM audit_entry WHERE records IS NOT NULL AND {} ORDER BY at DESC, id DESC LIMIT {PAGE}",
+            "SELECT {ENTRY} FROM audit_entry WHERE records IS NOT NULL AND {} ORDER BY {order} DESC LIMIT {PAGE}",
             conditions.text()
         );
         let rows = transaction.rows(&query, &conditions.params()).await?;
         let page: Vec<Entry> =
             rows.iter().map(|row| Entry::read(transaction, row)).collect::<Result<_, StateError>>()?;
         let Some(oldest) = page.last() else { break };
-        before = Some((oldest.at, oldest.id));
+        let oldest = if filter.dataset.is_some() { oldest.sequence } else { oldest.id };
+        range = Some((range.map_or(i64::MIN, |(first, _)| first), oldest.saturating_sub(1)));
         let mut rest = page.as_slice();
         while !rest.is_empty() && found.len() < limit {
             let wanted = limit - found.len();
@@ -233,8 +258,11 @@ fn event(body: &str) -> Result<AuditEntry, StateError> {
 pub(super) async fn events(shared: &Shared, filter: &AuditFilter) -> Result<Vec<AuditEntry>, StateError> {
     let transaction = shared.begin(Access::ReadAll, "reading audit events").await?;
     let conditions = Conditions::of(filter, "");
-    let query =
-        format!("SELECT body::text FROM audit_entry WHERE event IS NOT NULL AND {} ORDER BY at, id", conditions.text());
+    let query = format!(
+        "SELECT body::text FROM audit_entry WHERE event IS NOT NULL AND {} ORDER BY {}",
+        conditions.text(),
+        order(filter)
+    );
     let found = async {
         let mut found = Vec::new();
         let mut rows = pin!(transaction.stream(&query, &conditions.params()).await?);
