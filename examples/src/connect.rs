@@ -11,10 +11,11 @@ use tableau_rest::ConnectedApp;
 
 use crate::config::{Config, Dataset, Deliver, Identity, SignIn, Token};
 use crate::deliver::Destinations;
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Exit, Failure, Outcome};
 use crate::output;
 use crate::store::Store;
 use crate::tokens::{self, Taken};
+use crate::unconnected;
 
 /// How long signing out may hold up the end of the process.
 const GOODBYE: Duration = Duration::from_secs(5);
@@ -162,38 +163,44 @@ impl Session {
     /// Connects. What would fail for every dataset alike is tried here once, so that it is said once.
     /// A token that is in use is waited for until `waiting` ends that.
     pub(crate) async fn open(config: &Config, opening: Opening<'_>) -> Outcome<Self> {
+        let store = Store::open(config).await?;
+        let opened = Box::pin(Self::connect(config, opening, store.clone())).await;
+        let failure = opened.as_ref().err();
+        if failure.is_none_or(|failure| failure.exit() != Exit::Interrupted) {
+            unconnected::note(&store, &owner(config), failure).await;
+        }
+        opened
+    }
+
+    async fn connect(config: &Config, opening: Opening<'_>, store: Store) -> Outcome<Self> {
         let kinetic = kinetic(config).await?;
         let engine = if config.delivers(Deliver::Tableau) { Some(EngineLocation::find()?) } else { None };
-        let store = Store::open(config).await?;
+        ping(&kinetic, config).await.map_err(|error| at_kinetic(&kinetic, error))?;
         // Where nothing goes to Tableau no token is needed.
-        let (nth, slot) = if config.needs_tableau() {
-            tokens::take(config, &store, opening.taken, opening.waiting).await?
+        let (tableau, token) = if config.needs_tableau() {
+            signed_in(config, &store, &opening).await?
         } else {
-            (0, None)
+            (tableau(config, 0).await?, None)
         };
-        match Box::pin(Self::connect(config, opening, (kinetic, engine, store), nth)).await {
-            Ok((tableau, store, syncers)) => Ok(Self { tableau, store, syncers, token: slot }),
+        match Self::syncers(config, opening, (kinetic, &tableau, engine), &store).await {
+            Ok(syncers) => Ok(Self { tableau, store, syncers, token }),
             Err(failure) => {
-                if let Some(slot) = slot {
-                    slot.release().await;
+                sign_out(&tableau).await;
+                if let Some(token) = token {
+                    token.release().await;
                 }
                 Err(failure)
             }
         }
     }
 
-    async fn connect(
+    async fn syncers(
         config: &Config,
         opening: Opening<'_>,
-        (kinetic, engine, store): (epicor_kinetic::Client, Option<EngineLocation>, Store),
-        token: usize,
-    ) -> Outcome<(tableau_rest::Client, Store, Vec<(Deliver, Syncer)>)> {
-        let tableau = tableau(config, token).await?;
-        ping(&kinetic, config).await.map_err(|error| at_kinetic(&kinetic, error))?;
-        if config.needs_tableau() {
-            tableau.sign_in().await.map_err(|error| at_tableau(&tableau, error))?;
-        }
-        let destinations = Destinations::new(config, &tableau, engine, opening.events).await?;
+        (kinetic, tableau, engine): (epicor_kinetic::Client, &tableau_rest::Client, Option<EngineLocation>),
+        store: &Store,
+    ) -> Outcome<Vec<(Deliver, Syncer)>> {
+        let destinations = Destinations::new(config, tableau, engine, opening.events).await?;
         let source: Arc<dyn Source> = Arc::new(source(config, kinetic));
         let mut syncers = Vec::new();
         for deliver in [Deliver::Tableau, Deliver::Postgres, Deliver::Parquet] {
@@ -208,7 +215,7 @@ impl Session {
                 .build();
             syncers.push((deliver, syncer));
         }
-        Ok((tableau, store, syncers))
+        Ok(syncers)
     }
 
     /// What runs a dataset.
@@ -242,6 +249,39 @@ impl Session {
         if let Some(token) = self.token {
             token.release().await;
         }
+    }
+}
+
+/// Signs in, with the first token that is free and that Tableau takes. One that it refuses keeps nobody from using another.
+async fn signed_in(
+    config: &Config,
+    store: &Store,
+    opening: &Opening<'_>,
+) -> Outcome<(tableau_rest::Client, Option<Slot>)> {
+    let all = match &config.tableau.sign_in {
+        SignIn::Pat { tokens } => tokens.len(),
+        _ => 1,
+    };
+    let mut refused = Vec::new();
+    loop {
+        let (nth, slot) = tokens::take(config, store, opening.taken, opening.waiting, &refused).await?;
+        let signed_in = async {
+            let client = tableau(config, nth).await?;
+            client.sign_in().await.map_err(|error| at_tableau(&client, error))?;
+            Ok(client)
+        };
+        let failure: Failure = match signed_in.await {
+            Ok(client) => return Ok((client, slot)),
+            Err(failure) => failure,
+        };
+        if let Some(slot) = slot {
+            slot.release().await;
+        }
+        refused.push(nth);
+        if !failure.is_refused() || refused.len() >= all {
+            return Err(failure);
+        }
+        output::complain(&failure.within(&format!("token {} of {all}, which is passed over", nth + 1)), false);
     }
 }
 

@@ -39,6 +39,14 @@ pub(crate) struct Failure {
     refused: bool,
 }
 
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl StdError for Failure {}
+
 /// What a command answers.
 pub(crate) type Outcome<T> = Result<T, Failure>;
 
@@ -92,6 +100,11 @@ impl Failure {
     /// Whether trying again could help.
     pub(crate) fn may_pass(&self) -> bool {
         !matches!(self.exit, Exit::Usage | Exit::Interrupted) && !self.refused
+    }
+
+    /// Whether credentials were refused, or something else that does not mend itself.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.refused
     }
 
     pub(crate) fn exit(&self) -> Exit {

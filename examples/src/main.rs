@@ -14,6 +14,7 @@ mod service;
 mod store;
 mod terminal;
 mod tokens;
+mod unconnected;
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;

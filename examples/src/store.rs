@@ -15,7 +15,7 @@ use crate::failure::{Failure, Outcome};
 use crate::output;
 
 /// State, audit, rejects, notes and fingerprints in one store.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Store {
     Sqlite(Arc<SqliteStore>),
     Postgres(Arc<PostgresStore>),

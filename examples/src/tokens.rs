@@ -1,7 +1,7 @@
 //! Personal access tokens, of which each is good for one session at a time: a second sign-in with the same one ends the first.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kinetic_tableau_sync::worker::{Slot, Slots};
 use kinetic_tableau_sync::{Stop, SystemClock};
@@ -20,31 +20,45 @@ const LOOK: Duration = Duration::from_secs(2);
 pub(crate) enum Taken {
     /// Wait until one is free: whoever works all day can.
     Wait,
-    /// Use the first one nevertheless. Its session ends, and the worker that had it signs in again when it needs to.
-    Share,
+    /// Wait for so long, which is enough for the token of a process that has died, and fail then.
+    WaitFor(Duration),
 }
 
 /// A token for this process: which one, and the slot that keeps others from it. None where sessions do not end one another, and where
-/// the store is one file: a slot that is held all day would keep every other process from it.
-pub(crate) async fn take(config: &Config, store: &Store, taken: Taken, stop: &Stop) -> Outcome<(usize, Option<Slot>)> {
+/// the store is one file: a slot that is held all day would keep every other process from it. Those that Tableau has refused are passed
+/// over.
+pub(crate) async fn take(
+    config: &Config,
+    store: &Store,
+    taken: Taken,
+    stop: &Stop,
+    refused: &[usize],
+) -> Outcome<(usize, Option<Slot>)> {
     let (slots, names) = slots(config, store);
+    let left: Vec<usize> = (0..names.len()).filter(|nth| !refused.contains(nth)).collect();
     if names.is_empty() || store.state().locks_as_a_whole() {
-        return Ok((0, None));
+        return Ok((left.first().copied().unwrap_or_default(), None));
     }
+    let places: Vec<String> = left.iter().filter_map(|nth| names.get(*nth)).cloned().collect();
+    let began = Instant::now();
     let mut told = false;
     loop {
-        if let Some((nth, slot)) = slots.take_one_of(&names).await? {
-            return Ok((nth, Some(slot)));
+        if let Some((at, slot)) = slots.take_one_of(&places).await? {
+            return Ok((left.get(at).copied().unwrap_or_default(), Some(slot)));
         }
-        if taken == Taken::Share {
-            return Ok((0, None));
+        if let Taken::WaitFor(longest) = taken
+            && began.elapsed() >= longest
+        {
+            return Err(Failure::new(in_use(places.len())).next(
+                "let the worker do it (`trigger`), or give this process a token of its own in `[tableau.auth] tokens`",
+            ));
         }
         if !told {
             told = true;
             say(format_args!(
-                "{} each of the {} personal access tokens is in use by another worker; this one waits until one is free",
+                "{} {}; this one waits until one is free",
                 chrono::Utc::now().format("%Y-%m-%dT%H:%M:%SZ"),
-                names.len()
+                in_use(places.len())
             ));
         }
         tokio::select! {
@@ -53,6 +67,13 @@ pub(crate) async fn take(config: &Config, store: &Store, taken: Taken, stop: &St
                 return Err(Failure::new("stopped while waiting for a personal access token").into_interrupted());
             }
         }
+    }
+}
+
+fn in_use(tokens: usize) -> String {
+    match tokens {
+        1 => "the personal access token is in use by another worker".to_owned(),
+        tokens => format!("each of the {tokens} personal access tokens is in use by another worker"),
     }
 }
 

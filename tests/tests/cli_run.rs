@@ -156,7 +156,8 @@ async fn a_refused_sign_in_is_tried_once() {
     command.env("KT_PAT", "wrong");
     let output = timeout(LONG, command.output()).await.unwrap().unwrap();
     let text = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{text}");
+    // A supervisor is told so by a code of its own.
+    assert_eq!(output.status.code(), Some(2), "{text}");
     assert!(text.contains("Tableau at") && text.contains("next: "), "{text}");
     let signed_in = world.tableau.faults().requests().iter().filter(|request| request.contains("signin")).count();
     assert_eq!(signed_in, 1, "accounts are locked by more");

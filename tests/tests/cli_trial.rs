@@ -131,3 +131,60 @@ async fn a_check_tells_what_run_would_refuse_and_what_a_sync_would_replace() {
     assert!(text(&unknown).contains("the first sync replaces all of its rows"), "{}", text(&unknown));
     assert_eq!(json(&world.run(&["check", "--json"]).await)["ok"], true);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_keeps_everything_from_beginning_is_in_the_status_until_it_is_over() {
+    let world = World::start(30).await;
+    let mut wrong = world.command(&["sync"]).await;
+    let output = wrong.env("KT_PAT", "wrong").output().await.unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let status = world.run(&["status"]).await;
+    assert!(
+        text(&status).contains("nothing could be begun since") && text(&status).contains("Tableau at"),
+        "{}",
+        text(&status)
+    );
+    let told = json(&world.run(&["status", "--json"]).await)["unconnected"].clone();
+    assert!(told["message"].as_str().unwrap().contains("sign in") && told["next"].is_string(), "{told}");
+    succeeded(&world.run(&["sync"]).await);
+    let status = json(&world.run(&["status", "--json"]).await);
+    assert!(status["unconnected"].is_null(), "{status}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_is_refused_keeps_nobody_from_using_another() {
+    let world = World::start(30).await;
+    let name = world.tableau.pat_name().to_owned();
+    world.configure(|text| {
+        let one = format!("name = \"{name}\"\nsecret = {{ env = \"KT_PAT\" }}\n");
+        let two = "tokens = [{ name = \"gone\", secret = { env = \"KT_API_KEY\" } }, ";
+        text.replace(&one, &format!("{two}{{ name = \"{name}\", secret = {{ env = \"KT_PAT\" }} }}]\n"))
+    });
+    let output = world.run(&["sync"]).await;
+    succeeded(&output);
+    assert!(text(&output).contains("token 1 of 2, which is passed over"), "{}", text(&output));
+    world.is_equal().await;
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_without_schedules_does_what_is_asked_for() {
+    let world = World::start(30).await;
+    let mut worker = world.command(&["run"]).await.spawn().unwrap();
+    let mut lines = BufReader::new(worker.stdout.take().unwrap()).lines();
+    let mut said = String::new();
+    let all = async {
+        while let Some(line) = lines.next_line().await.unwrap() {
+            said.push_str(&line);
+            if line.contains("no dataset has a schedule") {
+                succeeded(&world.run(&["trigger", "ap_invoices"]).await);
+            }
+            if line.contains(": full load, ") {
+                signal("TERM", &worker.id().unwrap().to_string());
+            }
+        }
+    };
+    timeout(LONG, all).await.unwrap_or_else(|_| panic!("{said}"));
+    assert!(timeout(LONG, worker.wait()).await.unwrap().unwrap().success(), "{said}");
+    world.is_equal().await;
+}

@@ -287,6 +287,22 @@ async fn a_worker_that_has_lost_its_token_gives_up_what_it_was_at_and_goes_on_wh
     let landings = |worker: &Worker| worker.times(": delta, ") + worker.times(": full load, ");
     let first = [start().await];
     until("the full load", &first, async || landings(&first[0]) > 0).await;
+
+    // What is done beside a worker does not end its session.
+    let beside = async |name: &str| {
+        let mut command = world.command(&[name]).await;
+        command.env("KT_STATE", database.url()).output().await.unwrap()
+    };
+    let check = beside("check").await;
+    succeeded(&check);
+    let said = String::from_utf8_lossy(&check.stdout).into_owned();
+    assert!(said.contains("not signed in, which would end the session of a worker"), "{said}");
+    let sync = beside("sync").await;
+    let said = String::from_utf8_lossy(&sync.stderr).into_owned();
+    assert_eq!(sync.status.code(), Some(1), "{said}");
+    assert!(said.contains("is in use by another worker") && said.contains("`trigger`"), "{said}");
+    assert_eq!(world.tableau.faults().count("auth/signin"), 1, "nobody has ended its session");
+
     first[0].signal("STOP");
     let second = [start().await];
     world.kinetic.random_changes("APInvoices", 9, 1);

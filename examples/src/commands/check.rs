@@ -89,7 +89,7 @@ pub(super) async fn run(config: &Config, json: bool, verbose: bool) -> Outcome<E
             findings.note(format!("dataset {}", dataset.name()), columns(&source, dataset).await);
         }
     }
-    let tableau = if config.needs_tableau() { findings.note("tableau", tableau(config).await) } else { None };
+    let tableau = if config.needs_tableau() { findings.note("tableau", tableau(config).await).flatten() } else { None };
     let client = match &tableau {
         Some(client) => Ok(client.clone()),
         // Nothing is asked of it: tables can be looked at while Tableau is away.
@@ -373,7 +373,7 @@ fn spelled(track: &Track) -> String {
 }
 
 /// Signs in, with each token where there are several. Answers the client of the first one.
-async fn tableau(config: &Config) -> Outcome<(tableau_rest::Client, String)> {
+async fn tableau(config: &Config) -> Outcome<(Option<tableau_rest::Client>, String)> {
     // A second sign-in with a token ends the session of the worker that is using it.
     let store = match config.store {
         StoreLocation::Postgres(_) => match Store::open_for_reading(config).await {
@@ -391,11 +391,19 @@ async fn tableau(config: &Config) -> Outcome<(tableau_rest::Client, String)> {
 }
 
 /// Signs in with each of these tokens.
-async fn with_each(config: &Config, free: &[(usize, Option<Slot>)]) -> Outcome<(tableau_rest::Client, String)> {
+async fn with_each(config: &Config, free: &[(usize, Option<Slot>)]) -> Outcome<(Option<tableau_rest::Client>, String)> {
     let first = free.first().map_or(0, |(nth, _)| *nth);
     let client = connect::tableau(config, first).await?;
     let began = Instant::now();
     let server = client.server_info().await.map_err(|error| connect::at_tableau(&client, error))?;
+    if free.is_empty() {
+        let message = format!(
+            "{} is Tableau {} with REST API {}; not signed in, which would end the session of a worker, since workers are using each token: \
+             what lies there is not looked at",
+            config.tableau.url, server.product_version, server.rest_api_version,
+        );
+        return Ok((None, message));
+    }
     client.sign_in().await.map_err(|error| connect::at_tableau(&client, error))?;
     let took = began.elapsed().as_millis();
     let mut tokens = String::new();
@@ -418,7 +426,7 @@ async fn with_each(config: &Config, free: &[(usize, Option<Slot>)]) -> Outcome<(
         "{} is Tableau {} with REST API {}, signed in to {site}{tokens} ({took} ms)",
         config.tableau.url, server.product_version, server.rest_api_version,
     );
-    Ok((client, message))
+    Ok((Some(client), message))
 }
 
 fn describe(state: &TargetState, ours: bool) -> &'static str {

@@ -8,12 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::Utc;
-use kinetic_tableau_sync::worker::{Alerts, BatchProcesses, Job, Observer, WebhookAlerts, Worker, WorkerEvent};
+use kinetic_tableau_sync::worker::{
+    Alerts, BatchProcesses, Job, NoObserver, Observer, WebhookAlerts, Worker, WorkerEvent,
+};
 use kinetic_tableau_sync::{Cause, KineticProcesses, Stop, SystemClock, TableauEvents};
 
 use super::Signal;
 use super::standing::{self, Stores, moment, when};
-use crate::config::Config;
+use crate::config::{Config, StoreLocation};
 use crate::connect::{self, Opening, Session};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::output::{self, Reporter};
@@ -28,8 +30,13 @@ const RECONNECT: Duration = Duration::from_secs(30);
 
 pub(super) async fn run(config: &Config, verbose: bool) -> Outcome<Exit> {
     if config.datasets.iter().all(|dataset| dataset.timing.is_manual()) {
-        return Err(Failure::usage("no dataset has a schedule, so there is nothing to run")
-            .next("add schedule = \"every 15m\" to a [[dataset]], or use `kinetic-tableau sync`"));
+        if config.store == StoreLocation::Memory {
+            return Err(Failure::usage("no dataset has a schedule, so there is nothing to run")
+                .next("add schedule = \"every 15m\" to a [[dataset]], or use `kinetic-tableau sync`"));
+        }
+        log(
+            "no dataset has a schedule (schedule = \"every 15m\"), so what is run is what `kinetic-tableau trigger` asks for",
+        );
     }
     // The first one lets runs end, the second one gives them up.
     let (stop, abandon) = (Stop::new(), Stop::new());
@@ -60,6 +67,8 @@ pub(super) async fn run(config: &Config, verbose: bool) -> Outcome<Exit> {
 /// Connects, however long that takes, and then works until it is stopped.
 async fn connected(config: &Config, stop: &Stop, abandon: &Stop, verbose: bool) -> Outcome<Exit> {
     let events = TableauEvents::new();
+    // They are told of what keeps everything from beginning. The log has that already.
+    let people = people(config, Arc::new(NoObserver)).await?;
     let service = service::start(config).await?;
     if let Some(service) = &service {
         log(&service.routes());
@@ -67,7 +76,7 @@ async fn connected(config: &Config, stop: &Stop, abandon: &Stop, verbose: bool) 
     loop {
         // Giving up the runs of this session must not give up those of the next one.
         let given_up = Stop::new();
-        let Some(session) = open(config, stop, &given_up, &events, verbose).await? else {
+        let Some(session) = open(config, stop, &given_up, &events, people.as_ref(), verbose).await? else {
             return Ok(Exit::Interrupted);
         };
         tell_when_due(config, &session).await;
@@ -133,6 +142,7 @@ async fn open(
     stop: &Stop,
     abandon: &Stop,
     events: &TableauEvents,
+    people: Option<&Alerts>,
     verbose: bool,
 ) -> Outcome<Option<Session>> {
     let mut failures = 0;
@@ -148,18 +158,34 @@ async fn open(
         match opened {
             Ok(session) => return Ok(Some(session)),
             Err(_) if stop.is_stopped() => return Ok(None),
-            // A configuration does not mend itself, and neither does a password.
-            Err(failure) if !failure.may_pass() => return Err(failure),
+            // A configuration does not mend itself, and neither does a password: a supervisor that sees this code does not try again.
+            Err(failure) if !failure.may_pass() => return Err(failure.into_usage()),
             Err(failure) => {
                 let wait = backoff(RECONNECT, failures);
                 failures += 1;
                 output::complain(&failure, verbose);
                 log(&format!("not connected; the next try is in {} s", wait.as_secs()));
                 tokio::select! {
-                    () = tokio::time::sleep(wait) => {}
+                    () = waiting(wait, people, &failure) => {}
                     () = stop.stopped() => return Ok(None),
                 }
             }
+        }
+    }
+}
+
+/// Waits, and says each minute that nothing works meanwhile.
+async fn waiting(wait: Duration, people: Option<&Alerts>, failure: &Failure) {
+    let until = tokio::time::Instant::now() + wait;
+    loop {
+        if let Some(people) = people {
+            let (doing, hint) = ("connecting to Kinetic and Tableau", failure.hint());
+            people.event(&WorkerEvent::Trouble { doing, dataset: None, error: failure, hint });
+        }
+        let left = until.saturating_duration_since(tokio::time::Instant::now());
+        tokio::time::sleep(left.min(Duration::from_mins(1))).await;
+        if left.is_zero() {
+            return;
         }
     }
 }
@@ -186,15 +212,23 @@ async fn worker(config: &Config, session: &Session, abandon: &Stop, verbose: boo
 /// Who listens to the worker: the log, and people where `[alerts]` says how they are reached.
 async fn observer(config: &Config, session: &Session, verbose: bool) -> Outcome<Arc<dyn Observer>> {
     let log = Arc::new(Log { verbose });
-    let Some(options) = &config.alerts else { return Ok(log) };
+    Ok(match people(config, Arc::clone(&log) as _).await? {
+        Some(alerts) => Arc::new(alerts.shared(session.store().notes())),
+        None => log,
+    })
+}
+
+/// Alerts to people, where `[alerts]` says how they are reached.
+async fn people(config: &Config, next: Arc<dyn Observer>) -> Outcome<Option<Alerts>> {
+    let Some(options) = &config.alerts else { return Ok(None) };
     let address = options.webhook.resolve(&config.secrets).await?;
     let sink = WebhookAlerts::new(address).map_err(|error| {
         Failure::usage(format!("[alerts] webhook: {error}"))
             .next("put the whole address of the webhook there, https://…")
     })?;
     let day = Duration::from_hours(24);
-    let alerts = Alerts::with(Arc::new(sink), log, options.after, day, Arc::new(SystemClock));
-    Ok(Arc::new(alerts.shared(session.store().notes()).redactor(output::redactor())))
+    let alerts = Alerts::with(Arc::new(sink), next, options.after, day, Arc::new(SystemClock));
+    Ok(Some(alerts.redactor(output::redactor())))
 }
 
 /// Writes a line for what happens.

@@ -13,6 +13,7 @@ use serde::Serialize;
 use crate::config::Config;
 use crate::failure::Outcome;
 use crate::store::Store;
+use crate::unconnected::{self, Unconnected};
 
 /// The parts of a store that are looked at.
 #[derive(Clone, Debug)]
@@ -35,6 +36,9 @@ pub(super) struct Standings {
     pub(super) datasets: Vec<Standing>,
     /// The processes that work by the schedules.
     pub(super) workers: Vec<WorkerPresence>,
+    /// Why nothing can be begun, if that is so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) unconnected: Option<Unconnected>,
 }
 
 #[derive(Debug, Serialize)]
@@ -101,10 +105,11 @@ impl State {
 /// Looks at the store. Without one, nothing has ever been synced.
 pub(super) async fn gather(config: &Config, stores: Option<&Stores>, now: DateTime<Utc>) -> Outcome<Standings> {
     let mut known: Vec<(String, (Checkpoint, u64))> = Vec::new();
-    let (mut controls, mut alive) = (HashMap::new(), Vec::new());
+    let (mut controls, mut alive, mut unconnected) = (HashMap::new(), Vec::new(), None);
     if let Some(stores) = stores {
         controls = Controls::new(Arc::clone(&stores.notes)).all().await?;
         alive = workers(&*stores.notes, now).await?;
+        unconnected = unconnected::find(&*stores.notes).await?;
         for (id, found) in stores.state.list().await? {
             let rejected = stores.rejects.count_rejects(&id).await?;
             known.push((id.to_string(), (found.checkpoint, rejected)));
@@ -124,7 +129,7 @@ pub(super) async fn gather(config: &Config, stores: Option<&Stores>, now: DateTi
     for (name, found) in known {
         stand(&name, None, Some(found));
     }
-    Ok(Standings { datasets, workers: alive })
+    Ok(Standings { datasets, workers: alive, unconnected })
 }
 
 fn standing(

@@ -8,6 +8,7 @@ use crate::config::Config;
 use crate::failure::{Exit, Outcome, one_line};
 use crate::output::{self, Table, grouped, say};
 use crate::store::Store;
+use crate::unconnected::Unconnected;
 
 pub(super) async fn run(config: &Config, json: bool) -> Outcome<Exit> {
     let stores = Store::open_for_reading(config).await?.map(|store| Stores::of(&store));
@@ -18,6 +19,18 @@ pub(super) async fn run(config: &Config, json: bool) -> Outcome<Exit> {
     } else {
         show(&found.datasets, !found.workers.is_empty(), now);
         show_workers(&found.workers);
+        if let Some(unconnected) = &found.unconnected {
+            let Unconnected { since, at, by, message, next } = unconnected;
+            say(format_args!(
+                "nothing could be begun since {}, last tried at {} by {by}: {}",
+                moment(*since),
+                moment(*at),
+                one_line(message)
+            ));
+            if let Some(next) = next {
+                say(format_args!("  next: {}", one_line(next)));
+            }
+        }
     }
     Ok(Exit::Done)
 }

@@ -117,9 +117,10 @@ pub(super) async fn all(
     stop: &Stop,
     mut ended: impl FnMut(&Result<Cycle, (String, Failure)>),
 ) -> Outcome<Vec<Cycle>> {
+    // A process that has died leaves its token behind for the time of a lease.
+    let taken = Taken::WaitFor(config.worker.lease * 2);
     let session =
-        Session::open(config, Opening { progress: reporter, stop, taken: Taken::Share, waiting: stop, events: None })
-            .await?;
+        Session::open(config, Opening { progress: reporter, stop, taken, waiting: stop, events: None }).await?;
     let mut cycles = Vec::with_capacity(datasets.len());
     for dataset in datasets {
         let result = one(&session, dataset, doing, &mut ended).await;
