@@ -131,10 +131,8 @@ impl Slots {
         loop {
             let due = asked + self.ttl / 3;
             self.clock.sleep(due.saturating_duration_since(Instant::now())).await;
-            (lease, asked) = match self.renew(&lease, asked + self.ttl).await {
-                Some(renewed) => renewed,
-                None => return,
-            };
+            let Some(renewed) = self.renew(&lease, asked + self.ttl).await else { return };
+            (lease, asked) = renewed;
         }
     }
 
