@@ -429,18 +429,18 @@ mod tests {
             }
         };
         fails(4, &store).await;
-        tokio::time::sleep(Duration::from_mins(10)).await;
+        tokio::time::sleep(Duration::from_mins(16)).await;
         fails(4, &store).await;
         assert_eq!(told(&sink), [], "it passes");
         fails(60, &store).await;
         let sent: Vec<Alert> = sink.sent.lock().unwrap().drain(..).collect();
         let [alert] = &sent[..] else { panic!("{sent:?}") };
         assert_eq!((alert.kind, &alert.dataset, alert.failures), (AlertKind::Trouble, &None, 11));
-        assert_eq!(alert.message, "using the state store has failed since 00:14 UTC: no answer to [redacted]");
-        tokio::time::sleep(Duration::from_mins(6)).await;
+        assert_eq!(alert.message, "using the state store has failed since 00:20 UTC: no answer to [redacted]");
+        tokio::time::sleep(Duration::from_mins(16)).await;
         assert_eq!(told(&sink), [(AlertKind::Recovered, 0)]);
         fails(60, &source).await;
-        tokio::time::sleep(Duration::from_mins(6)).await;
+        tokio::time::sleep(Duration::from_mins(16)).await;
         let kinds: Vec<AlertKind> = told(&sink).into_iter().map(|(kind, _)| kind).collect();
         let [trouble, recovered] = [AlertKind::Trouble, AlertKind::Recovered];
         assert_eq!(kinds, [trouble, trouble, recovered, recovered], "anything else is what it was done for");

@@ -9,10 +9,11 @@ use chrono::{DateTime, Utc};
 use super::processes::ProcessError;
 use crate::store::StateError;
 
-/// What has failed for so long does not pass by itself soon.
+/// What has failed for so long, and so often, does not pass by itself soon.
 const LASTS: Duration = Duration::from_mins(5);
-/// What has not failed for so long is over. Everything is tried more often than that.
-const QUIET: Duration = Duration::from_mins(5);
+const OFTEN: u32 = 3;
+/// What has not failed for so long is over. Everything is tried more often than that, also where each try takes its time to fail.
+const QUIET: Duration = Duration::from_mins(15);
 
 /// What is failing now, by what it is.
 #[derive(Debug, Default)]
@@ -51,7 +52,7 @@ impl Outages {
         outage.failures = outage.failures.saturating_add(1);
         let is_new = outage.told.is_none();
         let is_due = match &outage.told {
-            None => since(outage.since, now) >= LASTS,
+            None => outage.failures >= OFTEN && since(outage.since, now) >= LASTS,
             Some((_, at)) => since(*at, now) >= remind,
         };
         if !is_due {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::clock::Clock;
 use crate::model::DatasetId;
@@ -127,18 +127,33 @@ impl Slots {
     }
 
     /// Renews a lease that was asked for then; ends only when it is lost.
-    async fn keep(&self, mut lease: Lease, asked: Instant) {
-        // The store counts from when it was reached, which is later: here it is over first.
-        let (mut over, mut pause) = (asked + self.ttl, self.ttl / 3);
-        while timeout_at(over, self.clock.sleep(pause)).await.is_ok() {
+    async fn keep(&self, mut lease: Lease, mut asked: Instant) {
+        loop {
+            let due = asked + self.ttl / 3;
+            self.clock.sleep(due.saturating_duration_since(Instant::now())).await;
+            let Some(renewed) = self.renew(&lease, asked + self.ttl).await else { return };
+            (lease, asked) = renewed;
+        }
+    }
+
+    /// Renews a lease, trying again until its end. Answers it with the moment before it was asked for; none when it is lost.
+    async fn renew(&self, lease: &Lease, end: Instant) -> Option<(Lease, Instant)> {
+        // Whoever stood still for longer than it lasts may ask once: perhaps nobody has taken it.
+        let mut patience = Instant::now() + self.ttl / 6;
+        loop {
             let asked = Instant::now();
             // One that hangs must leave time for others.
-            let patience = over.min(asked + self.ttl / 6);
-            match timeout_at(patience, self.state.renew(&lease, self.ttl)).await {
-                Ok(Ok(renewed)) => (lease, over, pause) = (renewed, asked + self.ttl, self.ttl / 3),
-                Ok(Err(error)) if error.kind() == StateErrorKind::Leased => return,
-                Ok(Err(_)) | Err(_) => pause = self.ttl / 12,
+            match timeout_at(patience, self.state.renew(lease, self.ttl)).await {
+                Ok(Ok(renewed)) => return Some((renewed, asked)),
+                Ok(Err(error)) if error.kind() == StateErrorKind::Leased => return None,
+                Ok(Err(_)) | Err(_) => sleep_until(end.min(Instant::now() + self.ttl / 12)).await,
             }
+            // The store counts from when it was reached, which is later: here it is over first.
+            let now = Instant::now();
+            if now >= end {
+                return None;
+            }
+            patience = end.min(now + self.ttl / 6);
         }
     }
 }
@@ -252,6 +267,10 @@ mod tests {
         tokio::time::sleep(TTL * 10).await;
         assert!(two.take(&limit).await.unwrap().is_none(), "it is renewed");
         assert!(tokio::time::timeout(TTL, held.lost()).await.is_err(), "and not lost");
+        // It stands still for longer than the slot lasts, and nobody wants it.
+        tokio::time::advance(TTL * 2).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(two.take(&limit).await.unwrap().is_none() && !held.is_lost(), "it has asked once more");
         // Its process is stopped for longer than the slot lasts.
         held.task.abort();
         tokio::time::sleep(TTL * 2).await;

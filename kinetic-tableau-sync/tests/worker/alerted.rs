@@ -74,10 +74,10 @@ async fn a_store_that_is_away_for_hours_is_told_and_so_is_its_end() {
         assert_eq!(fleet.begun("a"), Vec::<i64>::new());
         store.away.store(false, Ordering::SeqCst);
     };
-    tokio::join!(work(&fleet, vec![one], 310), course);
+    tokio::join!(work(&fleet, vec![one], 320), course);
     let told = sink.told();
     assert!(matches!(told[..], [(AlertKind::Trouble, _), (AlertKind::Recovered, 0)]), "{told:?}");
-    assert_eq!(fleet.begun("a").len(), 1);
+    assert_eq!(fleet.begun("a"), [300, 315]);
 }
 
 #[tokio::test(start_paused = true)]
