@@ -59,6 +59,16 @@ async fn rights_that_are_missing_are_named() {
     let client = database.connect().await.unwrap();
     client.batch_execute(&format!("GRANT ALL ON SCHEMA tableau, tableau_loads TO {role}")).await.unwrap();
     assert!(reader.check().await.is_ok());
+    let error = reader.inspect(&target("Things")).await.unwrap_err();
+    told(&error, DestinationErrorKind::Auth, &["permission denied", "ALTER TABLE … OWNER TO", &role]);
+    // A policy that refuses rows.
+    let grants = format!(
+        "GRANT ALL ON ALL TABLES IN SCHEMA tableau, tableau_loads TO {role}; ALTER TABLE tableau.\"Things\" ENABLE ROW LEVEL SECURITY; \
+         CREATE POLICY all_rows ON tableau.\"Things\" USING (true) WITH CHECK (\"Name\" <> 'secret row')"
+    );
+    client.batch_execute(&grants).await.unwrap();
+    let error = land(&reader, &schema, LoadKind::Full, &[(2, "secret row")]).await.unwrap_err();
+    told(&error, DestinationErrorKind::Auth, &["42501", "BYPASSRLS", &role]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -113,8 +123,60 @@ async fn values_that_do_not_fit_are_told_by_column_and_not_by_content() {
     let client = database.connect().await.unwrap();
     client.batch_execute("ALTER TABLE tableau.\"Things\" ADD CHECK (\"Name\" <> 'secret row')").await.unwrap();
     let error = land(&destination, &small, LoadKind::Full, &[(1, "secret row")]).await.unwrap_err();
-    told(&error, DestinationErrorKind::Value, &["23514"]);
+    told(&error, DestinationErrorKind::Value, &["23514", "\"Things_Name_check\" of \"tableau\".\"Things\"", "drop it"]);
     assert_eq!(text(&client, "SELECT \"Name\" FROM tableau.\"Things\"").await, "a", "nothing of it has happened");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_others_have_made_at_the_table_is_named_and_the_rows_it_refuses_are_not() {
+    let database = database().await;
+    let destination = destination(&database, Deletes::Hard);
+    let usual = schema(&[]);
+    let first = [(1, "a"), (2, "secret row")];
+    land(&destination, &usual, LoadKind::Full, &first).await.unwrap();
+    let client = database.connect().await.unwrap();
+    let alone = [(1, "a")];
+    let twice = [(1, "secret row"), (2, "secret row"), (3, "b")];
+    for (there, rows, words) in [
+        // A row that another table refers to, told at once, and at the end of the transaction.
+        (
+            "CREATE TABLE refers (id integer CONSTRAINT held REFERENCES tableau.\"Things\"(\"ID\")); INSERT INTO refers VALUES (2)",
+            &alone[..],
+            ["23503", "\"held\" of \"public\".\"refers\"", "ON DELETE CASCADE"],
+        ),
+        (
+            "ALTER TABLE refers ALTER CONSTRAINT held DEFERRABLE INITIALLY DEFERRED",
+            &alone,
+            ["23503", "\"held\"", "ON DELETE CASCADE"],
+        ),
+        (
+            "DROP TABLE refers; CREATE UNIQUE INDEX unlike ON tableau.\"Things\" (\"Name\")",
+            &twice,
+            ["23505", "\"unlike\" of \"tableau\".\"Things\"", "not unique"],
+        ),
+        (
+            "DROP INDEX tableau.unlike; ALTER TABLE tableau.\"Things\" ADD CONSTRAINT apart EXCLUDE (\"Name\" WITH =)",
+            &twice,
+            ["23P01", "\"apart\" of \"tableau\".\"Things\"", "drop it"],
+        ),
+    ] {
+        client.batch_execute(there).await.unwrap();
+        let error = land(&destination, &usual, LoadKind::Full, rows).await.unwrap_err();
+        told(&error, DestinationErrorKind::Value, &words);
+    }
+    // What waits for the end of the transaction keeps columns from being changed meanwhile.
+    client
+        .batch_execute(
+            "ALTER TABLE tableau.\"Things\" DROP CONSTRAINT apart; CREATE TABLE refers (id integer REFERENCES tableau.\"Things\"(\"ID\") \
+             DEFERRABLE INITIALLY DEFERRED); INSERT INTO refers VALUES (2)",
+        )
+        .await
+        .unwrap();
+    let other = super::keyed(&[("ID", ColumnType::Int32), ("Name", ColumnType::Double)], &[0]);
+    let error = land(&destination, &other, LoadKind::Full, &[(1, "a")]).await.unwrap_err();
+    told(&error, DestinationErrorKind::Config, &["55006", "NOT DEFERRABLE"]);
+    client.batch_execute("DROP TABLE refers").await.unwrap();
+    land(&destination, &usual, LoadKind::Full, &alone).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,11 +1,12 @@
 //! Failures of the database, as the sync sees them: the cause and the next step, never a password, never a row.
 
 use tokio_postgres::Error;
-use tokio_postgres::error::SqlState;
+use tokio_postgres::error::{DbError, SqlState};
 
 use crate::destination::{DestinationError, DestinationErrorKind as Kind};
 use crate::store::StateErrorKind;
 use crate::store::postgres::link::{LinkError, is_lost};
+use crate::store::postgres::quoted;
 
 /// What failed, without a word yet about where.
 pub(super) struct Trouble(Box<Source>);
@@ -79,12 +80,20 @@ fn sql(doing: &str, user: &str, error: &Error) -> DestinationError {
     };
     let code = refusal.code();
     let class = code.code().get(..2).unwrap_or_default();
+    let broken = broken(refusal);
     let (kind, hint) = match *code {
+        // A name that is not translated, unlike the words.
+        SqlState::INSUFFICIENT_PRIVILEGE if refusal.routine() == Some("ExecWithCheckOptions") => (
+            Kind::Auth,
+            format!(
+                "a policy for rows keeps \"{user}\" from writing some; let the role own the table, or ALTER ROLE \"{user}\" BYPASSRLS"
+            ),
+        ),
         SqlState::INSUFFICIENT_PRIVILEGE => (
             Kind::Auth,
             format!(
                 "let the role own the schemas: CREATE SCHEMA … AUTHORIZATION \"{user}\", or GRANT CREATE ON DATABASE … TO \"{user}\" and \
-                 let it make them"
+                 let it make them; and what is in them: ALTER TABLE … OWNER TO \"{user}\""
             ),
         ),
         SqlState::READ_ONLY_SQL_TRANSACTION => {
@@ -102,6 +111,25 @@ fn sql(doing: &str, user: &str, error: &Error) -> DestinationError {
         SqlState::UNDEFINED_TABLE | SqlState::UNDEFINED_COLUMN => {
             (Kind::Rejected, "somebody has altered the tables; run again: a full load follows".to_owned())
         }
+        SqlState::OBJECT_IN_USE => (
+            Kind::Config,
+            "a trigger or constraint of somebody else waits at the table until the end of a load; drop it, or make it NOT DEFERRABLE"
+                .to_owned(),
+        ),
+        SqlState::FOREIGN_KEY_VIOLATION => (
+            Kind::Value,
+            format!(
+                "rows that are gone from Kinetic must be free to go: drop {broken}, declare it ON DELETE CASCADE, or keep such rows with \
+                 soft deletes"
+            ),
+        ),
+        SqlState::CHECK_VIOLATION | SqlState::EXCLUSION_VIOLATION => {
+            (Kind::Value, format!("somebody else has made {broken}, which refuses rows that Kinetic has; drop it"))
+        }
+        SqlState::UNIQUE_VIOLATION if refusal.constraint().is_some_and(|name| !is_primary_key(name)) => (
+            Kind::Value,
+            format!("somebody else has made {broken}, which refuses rows that Kinetic has; drop it, or make it one that is not unique"),
+        ),
         SqlState::CARDINALITY_VIOLATION | SqlState::UNIQUE_VIOLATION => {
             (Kind::Value, "name columns that identify a row in the dataset's `key`".to_owned())
         }
@@ -126,7 +154,26 @@ fn sql(doing: &str, user: &str, error: &Error) -> DestinationError {
         "25" | "28" | "2B" | "3D" | "3F" | "40" | "42" | "53" | "54" | "55" | "57" | "58" | "0A" => {
             refusal.message().lines().next().unwrap_or_default()
         }
+        "23" if refusal.constraint().is_some() => &format!("it would break {broken}"),
         _ => "see the code",
     };
     DestinationError::new(kind, format!("staging: Postgres refused {doing}: {words} ({})", code.code())).with_hint(hint)
+}
+
+/// The constraint that a row breaks, and its table: their names, where they are told and look like names. Everything else that the server
+/// tells of it may quote the row.
+fn broken(refusal: &DbError) -> String {
+    let name = |name: Option<&str>| name.filter(|name| name.len() < 64 && !name.contains(char::is_control)).map(quoted);
+    let constraint =
+        name(refusal.constraint()).map_or_else(|| "a constraint".to_owned(), |name| format!("the constraint {name}"));
+    match (name(refusal.schema()), name(refusal.table())) {
+        (Some(schema), Some(table)) => format!("{constraint} of {schema}.{table}"),
+        (None, Some(table)) => format!("{constraint} of {table}"),
+        _ => constraint,
+    }
+}
+
+/// Whether it is called as Postgres calls the primary keys that we make.
+fn is_primary_key(constraint: &str) -> bool {
+    constraint.trim_end_matches(|last: char| last.is_ascii_digit()).ends_with("_pkey")
 }
