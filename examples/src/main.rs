@@ -14,6 +14,7 @@ mod service;
 mod store;
 mod terminal;
 mod tokens;
+mod visible;
 
 use std::process::ExitCode;
 
@@ -56,5 +57,7 @@ fn start_logging(verbose: u8) {
         .join(",");
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| output::Clean(std::io::stderr())).init();
+    // Colours are escape sequences, which could not be told from those in what is logged.
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false);
+    log.with_writer(|| output::Clean(std::io::stderr())).init();
 }

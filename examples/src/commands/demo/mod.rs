@@ -37,7 +37,7 @@ pub(super) async fn run(options: &args::Demo) -> Outcome<Exit> {
     let began = Instant::now();
     let tell = |line: String| {
         if !options.json {
-            output::say(line);
+            output::say_lines(line);
         }
     };
     let place = Place::new(options.keep.as_deref())?;
@@ -68,7 +68,7 @@ pub(super) async fn run(options: &args::Demo) -> Outcome<Exit> {
     if options.json {
         output::say_json(&report);
     } else {
-        output::say(format_args!("\n{report}"));
+        output::say_lines(format_args!("\n{report}"));
     }
     place.settle();
     if report.matches() {
