@@ -5,7 +5,7 @@ use simulators::faults::{Effect, Fault};
 use crate::cli::World;
 
 /// A configuration in which the database of state and staging cannot be reached.
-fn without_databases(text: String) -> String {
+fn without_databases(text: &str) -> String {
     // Nobody listens on port 1.
     let staged = "[staging]\nurl = \"postgres://kinetic@127.0.0.1:1/bi\"\npassword = { env = \"KT_PAT\" }\n[[dataset]]";
     text.replace("\"sqlite:state.db\"", "{ env = \"KT_STATE\" }").replace("[[dataset]]", staged)
@@ -27,7 +27,7 @@ async fn failures(world: &World) -> Vec<(String, String)> {
 async fn no_line_of_a_check_says_twice_where_something_is_wrong() {
     let world = World::start(5).await;
     let mut all = Vec::new();
-    let changes: [fn(String) -> String; 5] = [
+    let changes: [fn(&str) -> String; 5] = [
         without_databases,
         |text| text.replace("\"InvoiceAmt\"", "\"InvoiceAmnt\""),
         |text| text.replace("KT_API_KEY", "KT_NO_KEY"),
@@ -35,7 +35,7 @@ async fn no_line_of_a_check_says_twice_where_something_is_wrong() {
         |text| text.replace("EPIC06", "EPIC99"),
     ];
     for change in changes {
-        world.configure(change);
+        world.configure(|text| change(&text));
         all.extend(failures(&world).await);
     }
     world.configure(|text| text);

@@ -112,12 +112,10 @@ impl SecretRef {
         }
         if let Kind::File(path) = &self.kind {
             let exposed = FileCredentials::read_file(path).err();
-            return exposed.filter(|error| error.kind() == CredentialErrorKind::Exposed).map(|error| {
-                match error.hint() {
-                    Some(hint) => format!("{error}: {hint}"),
-                    None => error.to_string(),
-                }
-            });
+            let exposed = exposed.filter(|error| error.kind() == CredentialErrorKind::Exposed)?;
+            let words = format!("{exposed}: {}", exposed.hint().unwrap_or_default());
+            // The file is named already.
+            return Some(words.replace(&path.display().to_string(), "it"));
         }
         None
     }
