@@ -85,6 +85,15 @@ impl Failure {
         self
     }
 
+    /// What to do about a database that cannot be connected to, its own words know better: they end with it, and it is not said twice.
+    fn with_own_hint(mut self) -> Self {
+        let own = self.message.rsplit_once("; ").filter(|(why, _)| why.starts_with("cannot connect to Postgres at "));
+        if let Some((why, next)) = own {
+            (self.next, self.message) = (Some(next.to_owned()), why.to_owned());
+        }
+        self
+    }
+
     /// Marks it as one of the configuration.
     pub(crate) fn into_usage(mut self) -> Self {
         self.exit = Exit::Usage;
@@ -185,13 +194,14 @@ impl From<kinetic_tableau_sync::StateError> for Failure {
         };
         // A database that refuses us, or a file that cannot be opened, is no passing trouble.
         let refused = error.kind() == kinetic_tableau_sync::StateErrorKind::Storage;
-        Self { refused, ..Self::of(&error, Some(hint)) }
+        Self { refused, ..Self::of(&error, Some(hint)).with_own_hint() }
     }
 }
 
 impl From<kinetic_tableau_sync::AuditError> for Failure {
     fn from(error: kinetic_tableau_sync::AuditError) -> Self {
         Self::of(&error, Some("check that the file of `[state] store` exists, is readable and has space around it"))
+            .with_own_hint()
     }
 }
 

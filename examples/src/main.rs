@@ -15,8 +15,8 @@ mod store;
 mod terminal;
 mod tokens;
 mod unconnected;
+mod visible;
 
-use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -58,11 +58,7 @@ fn start_logging(verbose: u8) {
         .join(",");
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
-    // Colours are for terminals, and for those who want them (https://no-color.org).
-    let coloured = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty());
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(coloured)
-        .with_writer(|| output::Clean(std::io::stderr()))
-        .init();
+    // Colours are escape sequences, which could not be told from those in what is logged.
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false);
+    log.with_writer(|| output::Clean(std::io::stderr())).init();
 }

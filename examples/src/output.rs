@@ -12,6 +12,7 @@ use kinetic_tableau_sync::{
 };
 
 use crate::failure::{Failure, one_line};
+use crate::visible::{visible, visible_json, visible_lines};
 
 /// Between two lines of a log that tell how far a run has come.
 const LOG_EVERY: Duration = Duration::from_secs(30);
@@ -27,13 +28,15 @@ pub(crate) fn redactor() -> &'static Redactor {
     &REDACTOR
 }
 
-/// Takes secrets out of what is written to it, for the log, which gives a whole entry at once.
+/// Takes secrets out of what is written to it and makes the rest visible, for the log, which gives a whole entry at once.
 #[derive(Debug)]
 pub(crate) struct Clean<W>(pub(crate) W);
 
 impl<W: std::io::Write> std::io::Write for Clean<W> {
     fn write(&mut self, entry: &[u8]) -> std::io::Result<usize> {
-        self.0.write_all(redactor().clean(&String::from_utf8_lossy(entry)).as_bytes())?;
+        let entry_text = String::from_utf8_lossy(entry);
+        let (text, end) = entry_text.strip_suffix('\n').map_or((&*entry_text, ""), |text| (text, "\n"));
+        self.0.write_all(format!("{}{end}", visible(&redactor().clean(text))).as_bytes())?;
         Ok(entry.len())
     }
 
@@ -42,9 +45,21 @@ impl<W: std::io::Write> std::io::Write for Clean<W> {
     }
 }
 
-/// Prints a line of the result. A reader that has gone away (`| head`) is no failure.
+/// Prints a line of the result, whatever it holds. A reader that has gone away (`| head`) is no failure.
 pub(crate) fn say(line: impl Display) {
-    put(&redactor().clean(&line.to_string()));
+    put(&visible(&redactor().clean(&line.to_string())));
+}
+
+/// Prints several lines. What they are made of must not hold line breaks of its own: see [`Table`].
+pub(crate) fn say_lines(lines: impl Display) {
+    put(&visible_lines(&redactor().clean(&lines.to_string())));
+}
+
+/// Prints what another program reads, such as CSV: as it is, but on a terminal, which would obey it.
+pub(crate) fn say_exactly(line: impl Display) {
+    let line = line.to_string();
+    let line = redactor().clean(&line);
+    put(&if std::io::stdout().is_terminal() { visible(&line) } else { line });
 }
 
 /// Prints what is clean already.
@@ -59,13 +74,13 @@ pub(crate) fn log(line: impl Display) {
 
 /// Prints a remark that is no result, and so must not disturb one.
 pub(crate) fn note(line: impl Display) {
-    let _ = writeln!(std::io::stderr().lock(), "{}", redactor().clean(&line.to_string()));
+    let _ = writeln!(std::io::stderr().lock(), "{}", visible(&redactor().clean(&line.to_string())));
 }
 
 /// Prints a value as JSON, the only thing on standard output.
 pub(crate) fn say_json(value: &impl serde::Serialize) {
     match serde_json::to_string_pretty(value).and_then(|text| still_json(text, true)) {
-        Ok(text) => put(&text),
+        Ok(text) => put(&visible_json(&text)),
         Err(error) => complain(&Failure::new(format!("the result cannot be written as JSON: {error}")), false),
     }
 }
@@ -73,7 +88,7 @@ pub(crate) fn say_json(value: &impl serde::Serialize) {
 /// Prints a value as one line of JSON.
 pub(crate) fn say_json_line(value: &impl serde::Serialize) -> Result<(), Failure> {
     let line = serde_json::to_string(value).and_then(|text| still_json(text, false));
-    line.map(|line| put(&line)).map_err(|error| Failure::of(&error, None))
+    line.map(|line| put(&visible_json(&line))).map_err(|error| Failure::of(&error, None))
 }
 
 /// JSON whose texts hold no secret: within each text, since a cut through an escape would leave no JSON.
@@ -88,7 +103,8 @@ fn still_json(text: String, pretty: bool) -> serde_json::Result<String> {
 
 /// Prints a failure.
 pub(crate) fn complain(failure: &Failure, verbose: bool) {
-    let _ = write!(std::io::stderr().lock(), "{}", redactor().clean(&failure.render(verbose)));
+    let text = failure.render(verbose);
+    let _ = write!(std::io::stderr().lock(), "{}", visible_lines(&redactor().clean(&text)));
 }
 
 /// Shows runs while they go on.
@@ -191,7 +207,7 @@ impl Progress for Reporter {
                     if let ProgressEvent::Read { rows } = event {
                         bar.set_position(*rows);
                     }
-                    bar.set_message(text);
+                    bar.set_message(visible(&redactor().clean(&text)).into_owned());
                 }
             }
             Shape::Log => {
@@ -351,7 +367,8 @@ impl Table {
     }
 
     pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
-        self.rows.push(cells.into());
+        // A line break would begin a row of its own.
+        self.rows.push(cells.map(|cell| visible(&cell).into_owned()).to_vec());
     }
 }
 
@@ -397,12 +414,12 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_of_the_log_is_written_without_secrets() {
+    fn an_entry_of_the_log_is_one_line_without_secrets_in_which_everything_is_seen() {
         redactor().add(&"qz\"canary-of-the-log".into());
         let mut log = Vec::new();
-        let entry = format!("DEBUG said={:?} \u{1b}[2m\n", "qz\"canary-of-the-log");
+        let entry = format!("DEBUG said={:?} \u{1b}[2m\nforged\n", "qz\"canary-of-the-log");
         assert_eq!(Clean(&mut log).write(entry.as_bytes()).unwrap(), entry.len());
-        assert_eq!(String::from_utf8(log).unwrap(), "DEBUG said=\"[redacted]\" \u{1b}[2m\n");
+        assert_eq!(String::from_utf8(log).unwrap(), "DEBUG said=\"[redacted]\" ⟨U+001B⟩[2m⟨U+000A⟩forged\n");
     }
 
     #[test]

@@ -114,13 +114,19 @@ pub(crate) async fn read_key(key: &KeyRef) -> Outcome<SealKey> {
     }
 }
 
-/// A key for a file that is about to be sealed: the one that is there, or else a new one. Says what was made.
-pub(crate) async fn new_key(key: &KeyRef) -> Outcome<(SealKey, Option<String>)> {
+/// A key for a file that is about to be sealed: the one that is there, or else a new one, for those who may read the file `like`, if there is
+/// one. Says what was made.
+pub(crate) async fn new_key(key: &KeyRef, like: Option<&Path>) -> Outcome<(SealKey, Option<String>)> {
     match key.clone() {
         KeyRef::File(path) if path.exists() => Ok((read_key(key).await?, None)),
         KeyRef::File(path) => {
             let made = format!("the key file {}", path.display());
-            Ok((blocking(move || Ok(SealKey::create_file(path)?)).await?, Some(made)))
+            let like = like.map(Path::to_owned);
+            let create = move || match like {
+                Some(like) => Ok(SealKey::create_file_like(path, like)?),
+                None => Ok(SealKey::create_file(path)?),
+            };
+            Ok((blocking(create).await?, Some(made)))
         }
         KeyRef::Keyring { service, account } => {
             let made = format!("the keyring's entry {service}/{account}");

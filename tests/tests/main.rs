@@ -5,6 +5,10 @@ mod canary;
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod cli_check;
+#[cfg(test)]
+mod cli_hostile;
+#[cfg(test)]
 mod cli_run;
 #[cfg(test)]
 mod cli_trial;

@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::output::{self, grouped, say};
 use crate::store::Store;
+use crate::visible::field;
 
 pub(super) async fn run(config: &Config, options: &args::Audit) -> Outcome<Exit> {
     if let Some(age) = &options.prune {
@@ -68,9 +69,9 @@ pub(super) async fn run(config: &Config, options: &args::Audit) -> Outcome<Exit>
     }
     let records = trail.records(&filter).await?;
     if options.export == Some(args::Export::Csv) {
-        say(CSV_HEADER);
+        output::say_exactly(CSV_HEADER);
         for record in &records {
-            say(csv_line(record));
+            output::say_exactly(csv_line(record));
         }
         return Ok(Exit::Done);
     }
@@ -157,7 +158,7 @@ fn line(record: &AuditRecord) -> String {
         let _ = write!(line, "  job {job}");
     }
     for (name, value) in &record.dimensions {
-        let _ = write!(line, "  {name}={value}");
+        let _ = write!(line, "  {name}={}", field(value));
     }
     if !record.reason.is_empty() {
         let _ = write!(line, "  reason: {}", record.reason);

@@ -52,7 +52,8 @@ impl Findings {
             Err(failure) => {
                 let next = failure.hint().map(one_line);
                 let because = if self.verbose { failure.causes().collect() } else { Vec::new() };
-                (None, Finding { check, ok: false, message: one_line(failure.message()), next, because })
+                let message = once(&check, &one_line(failure.message())).to_owned();
+                (None, Finding { check, ok: false, message, next, because })
             }
         };
         if !self.json {
@@ -66,6 +67,33 @@ impl Findings {
         }
         self.all.push(finding);
         good
+    }
+}
+
+/// What failed, without the place in front that the name of the check says already: a section, a dataset, a system.
+fn once<'a>(check: &str, message: &'a str) -> &'a str {
+    let mut rest = message;
+    loop {
+        if let Some((place, behind)) = rest.split_once(": ") {
+            let bare = place.replace(['[', ']'], "");
+            let is_named = check == bare
+                || check.strip_suffix(place).is_some_and(|before| before.ends_with(' '))
+                // The step at which a dataset failed: of those a check has one.
+                || place.strip_prefix(check).is_some_and(|step| step.starts_with(','))
+                || (check == "state" && place == "[state] store");
+            if is_named {
+                rest = behind;
+                continue;
+            }
+        }
+        let section = rest.strip_prefix('[').and_then(|rest| rest.strip_prefix(check)?.strip_prefix("] "));
+        let Some(key) = section else { break };
+        rest = key;
+    }
+    // The address is not said yet.
+    match rest.split_once(" at ") {
+        Some((system, address)) if system.eq_ignore_ascii_case(check) => address,
+        _ => rest,
     }
 }
 
@@ -438,5 +466,38 @@ fn describe(state: &TargetState, ours: bool) -> &'static str {
         TargetState::Present { .. } => "there, and takes changes",
         TargetState::Foreign { .. } => "there, but of a form that takes no changes; the first sync replaces it",
         _ => "there",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_that_the_check_names_is_not_said_twice() {
+        for (check, message, said) in [
+            ("dataset ap_invoices", "ap_invoices: no column X", "no column X"),
+            ("dataset ap_invoices", "dataset ap_invoices, schema: no column X", "no column X"),
+            ("staging", "[staging]: the host is not known", "the host is not known"),
+            ("state", "[state] store: connection refused", "connection refused"),
+            ("tableau", "Tableau at https://t.example.com: sign in: 401", "https://t.example.com: sign in: 401"),
+            ("kinetic", "[kinetic]: Kinetic at http://k: ping: no", "http://k: ping: no"),
+            ("secret [kinetic] api_key", "[kinetic] api_key: the variable X is not set", "the variable X is not set"),
+            ("kinetic", "[kinetic] api_key: the variable X is not set", "api_key: the variable X is not set"),
+            // What only looks alike, and what nobody has said yet.
+            (
+                "tableau",
+                "[tableau.auth] secret: the variable X is not set",
+                "[tableau.auth] secret: the variable X is not set",
+            ),
+            ("dataset ap_invoices", "dataset ap: none", "dataset ap: none"),
+            ("dataset ap_invoices", "invoices: none", "invoices: none"),
+            ("tableau", "token 'two': sign in: 401", "token 'two': sign in: 401"),
+            ("tableau", "Kinetic at http://k: no", "Kinetic at http://k: no"),
+            ("state", "statement: failed", "statement: failed"),
+            ("engine", "no engine was found", "no engine was found"),
+        ] {
+            assert_eq!(once(check, message), said);
+        }
     }
 }

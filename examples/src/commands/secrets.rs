@@ -31,7 +31,7 @@ async fn init(secrets: &Secrets) -> Outcome<()> {
         return Err(Failure::usage(format!("{} is there already", file.display()))
             .next("`kinetic-tableau secrets list` tells what is in it"));
     }
-    let (key, made) = secrets::new_key(key).await?;
+    let (key, made) = secrets::new_key(key, None).await?;
     SealedFile::create(file, key).await?;
     if let Some(made) = made {
         say(format_args!("made {made}; keep a copy of it elsewhere: without it nothing opens the secrets"));
@@ -128,12 +128,12 @@ async fn list(secrets: &Secrets, json: bool) -> Outcome<()> {
     for line in report.secrets {
         table.row([line.name, moment(line.set_at), moment(line.previous_at), line.note.unwrap_or_default()]);
     }
-    say(table);
+    output::say_lines(table);
     Ok(())
 }
 
 async fn rekey(secrets: &Secrets, new: args::Rekey) -> Outcome<()> {
-    let Some(SecretStore::Sealed { key: old, .. }) = secrets.place() else { return Err(only_sealed(secrets)) };
+    let Some(SecretStore::Sealed { file, key: old }) = secrets.place() else { return Err(only_sealed(secrets)) };
     let (new, written) = if let Some(path) = new.key_file {
         // As the shell means it: from the working directory.
         let path = std::path::absolute(&path).map_err(|error| Failure::of(&error, None))?;
@@ -156,7 +156,9 @@ async fn rekey(secrets: &Secrets, new: args::Rekey) -> Outcome<()> {
     }
     // The old key first: without it nothing is made.
     let sealed = sealed(secrets).await?;
-    let (key, made) = secrets::new_key(&new).await?;
+    // Whoever could open it, such as a service, must be able to afterwards.
+    let like = if let KeyRef::File(old) = old { old } else { file };
+    let (key, made) = secrets::new_key(&new, Some(like)).await?;
     sealed.rekey(key).await?;
     if let Some(made) = made {
         say(format_args!("made {made}; keep a copy of it elsewhere: without it nothing opens the secrets"));

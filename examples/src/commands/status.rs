@@ -52,7 +52,7 @@ fn show(standings: &[Standing], workers: bool, now: DateTime<Utc>) {
             standing.state(now).as_str().to_owned(),
         ]);
     }
-    say(table);
+    output::say_lines(table);
     for standing in standings {
         let name = &standing.name;
         if let Some(pause) = standing.pause(now) {

@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use kinetic_tableau_sync::credentials::{ExposeSecret as _, SecretName, SecretString};
+use kinetic_tableau_sync::credentials::{
+    CredentialErrorKind, ExposeSecret as _, FileCredentials, SecretName, SecretString,
+};
 use zeroize::Zeroizing;
 
 use crate::failure::{Failure, Outcome};
@@ -108,13 +110,12 @@ impl SecretRef {
                 "with {count} characters too short to be kept out of errors and logs: use a longer one"
             ));
         }
-        #[cfg(unix)]
         if let Kind::File(path) = &self.kind {
-            use std::os::unix::fs::PermissionsExt as _;
-            let mode = std::fs::metadata(path).ok()?.permissions().mode() & 0o777;
-            if mode & 0o077 != 0 {
-                return Some(format!("others may read that file (mode {mode:04o}): chmod 600 it"));
-            }
+            let exposed = FileCredentials::read_file(path).err();
+            let exposed = exposed.filter(|error| error.kind() == CredentialErrorKind::Exposed)?;
+            let words = format!("{exposed}: {}", exposed.hint().unwrap_or_default());
+            // The file is named already.
+            return Some(words.replace(&path.display().to_string(), "it"));
         }
         None
     }

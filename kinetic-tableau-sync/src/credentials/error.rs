@@ -10,7 +10,7 @@ pub enum CredentialErrorKind {
     Unknown,
     /// It is there already, and is not overwritten.
     Exists,
-    /// Others than its owner may read it.
+    /// Others may read it, or put another one there.
     Exposed,
     /// The key does not open the store.
     WrongKey,

@@ -7,8 +7,11 @@ use async_trait::async_trait;
 
 use super::{CredentialError, CredentialErrorKind, CredentialStore, SecretEntry, SecretName, SecretString, private};
 
-/// Reads a directory with one file for each secret, named as it is. A file that others than its owner may read is refused (on Unix); a
-/// line break at its end does not belong to the secret.
+/// Reads a directory with one file for each secret, named as it is. A line break at its end does not belong to the secret.
+///
+/// A file that others may read is refused (on Unix): one that all users may read or write, or a group may write. A group may read it where
+/// it does not belong to our own user, and the group is one of this process or root's, as Kubernetes (`fsGroup`, `defaultMode: 0440`) and
+/// systemd (`LoadCredential`) hand secrets over. (For root the group alone counts.)
 #[derive(Clone, Debug)]
 pub struct FileCredentials {
     directory: PathBuf,
@@ -121,17 +124,50 @@ mod tests {
         assert_eq!(names, ["api-key", "b"]);
     }
 
+    /// A group that this process is not in.
+    #[cfg(unix)]
+    fn foreign_group() -> u32 {
+        let ours = rustix::process::getgroups().unwrap();
+        (54_321..60_000).find(|group| ours.iter().all(|our| our.as_raw() != *group)).unwrap()
+    }
+
     #[cfg(unix)]
     #[tokio::test]
     async fn a_file_that_others_may_read_is_refused() {
         let directory = tempfile::tempdir().unwrap();
         let store = FileCredentials::new(directory.path());
-        for mode in [0o644, 0o640, 0o604, 0o622] {
-            write(&directory.path().join("key"), b"canary-secret", mode);
+        let path = directory.path().join("key");
+        for mode in [0o644, 0o640, 0o440, 0o604, 0o602, 0o620, 0o622] {
+            write(&path, b"canary-secret", mode);
+            if rustix::process::geteuid().is_root() {
+                // Only root may give files away, and what its own group may read is its own.
+                std::os::unix::fs::chown(&path, None, Some(foreign_group())).unwrap();
+            }
             let error = store.get(&name("key")).await.unwrap_err();
             assert_eq!(error.kind(), CredentialErrorKind::Exposed, "{mode:o}");
             assert!(error.hint().unwrap().contains("chmod 600"));
             assert!(!format!("{error:?}").contains("canary"));
+            std::fs::remove_file(&path).unwrap();
+        }
+    }
+
+    /// Only root can lay files as platforms do; for others the rule is tested where it is.
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn a_file_that_a_platform_hands_over_is_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = FileCredentials::new(directory.path());
+        let path = directory.path().join("key");
+        let ours = rustix::process::getegid().as_raw();
+        for (owner, group) in [(0, ours), (0, 0), (54_321, ours)] {
+            write(&path, b"handed-over", 0o440);
+            if rustix::process::geteuid().is_root() {
+                std::os::unix::fs::chown(&path, Some(owner), Some(group)).unwrap();
+                assert_eq!(store.get(&name("key")).await.unwrap().unwrap().expose_secret(), "handed-over");
+            } else {
+                assert_eq!(store.get(&name("key")).await.unwrap_err().kind(), CredentialErrorKind::Exposed);
+            }
+            std::fs::remove_file(&path).unwrap();
         }
     }
 

@@ -74,9 +74,11 @@ impl Redactor {
         Self { off: true, ..Self::default() }
     }
 
-    /// Makes a secret known, in all spellings in which it may come back: as it is, escaped for addresses, JSON, XML or a log (also several
-    /// times), and within base64 (so also as the password of a `Basic` header). Of a connection string the password alone counts as well, of
-    /// a token or a key of several parts each long part.
+    /// Makes a secret known, in the spellings in which it may come back: as it is, in capital or small letters, escaped for addresses, JSON,
+    /// XML or a log (also several times, and in Latin-1), as hexadecimal digits, and within base64 (so also as the password of a `Basic`
+    /// header). Of a connection string the password alone counts as well, of a token or a key of several parts or lines each part of twelve
+    /// bytes or more. A shorter line stays readable where it stands alone: it may be a word. So does what was compressed, encrypted or
+    /// encoded in another way.
     ///
     /// One shorter than six characters is not taken: see [`can_mask`](Redactor::can_mask).
     pub fn add(&self, secret: &SecretString) {

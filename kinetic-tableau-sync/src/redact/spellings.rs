@@ -1,5 +1,5 @@
-//! The spellings of a secret that undoing escapes does not bring back: within base64, and with its blanks or quotes changed. And the parts
-//! of it that are secrets of their own.
+//! The spellings of a secret that undoing escapes does not bring back: within base64, in hexadecimal digits, in another set of characters,
+//! in capital letters, and with its blanks or quotes changed. And the parts of it that are secrets of their own.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
@@ -8,13 +8,18 @@ use zeroize::Zeroizing;
 
 use super::unescape::Unescaped;
 
-/// Parts of a token count where they are as long as this.
+/// Parts of a token, and lines of a secret of several lines, count where they are as long as this. What is shorter may be a word, which
+/// would vanish everywhere: a short line alone stays readable.
 const LONG_PART: usize = 12;
 
 /// Gives every spelling of a secret and of its parts, and whether it is the inner part of something encoded.
 pub(super) fn all(secret: &str, mut give: impl FnMut(&[u8], bool)) {
     let mut one = |part: &str| {
-        let mut plain = |text: String| give(Zeroizing::new(text).as_bytes(), false);
+        let mut plain = |text: String| {
+            let text = Zeroizing::new(text);
+            give(text.as_bytes(), false);
+            beyond_ascii(&text, &mut give);
+        };
         plain(part.to_owned());
         // Of several lines one is made, and forms write blanks otherwise.
         plain(part.split_whitespace().collect::<Vec<_>>().join(" "));
@@ -22,6 +27,12 @@ pub(super) fn all(secret: &str, mut give: impl FnMut(&[u8], bool)) {
         // As CSV and SQL double their quotes.
         plain(part.replace('"', "\"\""));
         plain(part.replace('\'', "''"));
+        plain(
+            part.bytes()
+                .flat_map(|byte| [byte >> 4, byte & 15])
+                .filter_map(|digit| char::from_digit(digit.into(), 16))
+                .collect(),
+        );
         // A secret that holds what looks like an escape is undone as well.
         let mut undone = Unescaped::of(part);
         while let Some(next) = undone.deeper() {
@@ -35,8 +46,32 @@ pub(super) fn all(secret: &str, mut give: impl FnMut(&[u8], bool)) {
         }
     };
     one(secret);
-    for part in parts(secret) {
-        one(&part);
+    // What is too short does not become longer by its encoding.
+    for part in parts(secret).iter().filter(|part| part.trim().chars().count() >= super::SHORTEST) {
+        one(part);
+    }
+}
+
+/// Spellings of letters beyond ASCII. Texts are searched in small ASCII letters, so theirs are given in both sizes; and as programs write
+/// them that know one byte for each letter (Latin-1: the escape `%F6`), or write a mark where they could not read it.
+fn beyond_ascii(text: &str, give: &mut impl FnMut(&[u8], bool)) {
+    if text.is_ascii() {
+        return;
+    }
+    for text in
+        [Zeroizing::new(text.to_owned()), Zeroizing::new(text.to_lowercase()), Zeroizing::new(text.to_uppercase())]
+    {
+        give(text.as_bytes(), false);
+        let bytes: Option<Vec<u8>> = text.chars().map(|letter| u8::try_from(u32::from(letter)).ok()).collect();
+        if let Some(bytes) = bytes.map(Zeroizing::new) {
+            give(&bytes, false);
+        }
+    }
+    let unread = text.chars().map(|letter| if letter.is_ascii() { letter } else { char::REPLACEMENT_CHARACTER });
+    let unread: Zeroizing<String> = Zeroizing::new(unread.collect());
+    // Marks alone would be found in every text that could not be read.
+    if text.chars().filter(char::is_ascii).count() >= super::SHORTEST {
+        give(unread.as_bytes(), false);
     }
 }
 
@@ -78,16 +113,56 @@ fn passwords(secret: &str) -> Vec<String> {
         for (at, _) in lower.match_indices(name) {
             let behind = secret.get(at + name.len()..).unwrap_or_default().trim_start();
             let Some(value) = behind.strip_prefix('=').map(str::trim_start) else { continue };
-            match value.chars().next() {
-                Some(quote @ ('\'' | '"')) => {
-                    let inner = value.get(1..).unwrap_or_default();
-                    add(inner.split(quote).next().unwrap_or_default());
+            let (value, ends): (&str, &[char]) = match value.chars().next() {
+                Some('\'') => (value.get(1..).unwrap_or_default(), &['\'']),
+                Some('"') => (value.get(1..).unwrap_or_default(), &['"']),
+                _ => (value, &[';', '&', ' ', '\t', '\r', '\n']),
+            };
+            for reading in [Reading::Plain, Reading::Backslashes, Reading::Doubled] {
+                let (raw, meant) = reading.value(value, ends);
+                add(raw);
+                if raw != *meant {
+                    add(&meant);
                 }
-                _ => add(value.split([';', '&', ' ', '\t', '\n']).next().unwrap_or_default()),
             }
         }
     }
     found
+}
+
+/// How the end of a value is written into it. Which drivers do is not told by a string, so each way is tried.
+#[derive(Clone, Copy)]
+enum Reading {
+    /// Not at all.
+    Plain,
+    /// Behind a backslash, as for Postgres: `'it\'s'`.
+    Backslashes,
+    /// Twice, as for ODBC and .NET: `'it''s'`.
+    Doubled,
+}
+
+impl Reading {
+    /// The value up to its end: as it stands there, and as it is meant.
+    fn value<'a>(self, text: &'a str, ends: &[char]) -> (&'a str, Zeroizing<String>) {
+        let mut meant = Zeroizing::new(String::with_capacity(text.len()));
+        let mut letters = text.char_indices().peekable();
+        while let Some((at, letter)) = letters.next() {
+            match self {
+                Self::Backslashes if letter == '\\' => {
+                    meant.extend(letters.next().map(|(_, letter)| letter));
+                }
+                Self::Doubled if ends.len() == 1 && ends.contains(&letter) => {
+                    if letters.next_if(|(_, next)| *next == letter).is_none() {
+                        return (text.get(..at).unwrap_or_default(), meant);
+                    }
+                    meant.push(letter);
+                }
+                _ if ends.contains(&letter) => return (text.get(..at).unwrap_or_default(), meant),
+                _ => meant.push(letter),
+            }
+        }
+        (text, meant)
+    }
 }
 
 /// The letters of base64 that a text makes whatever stands around it, where so many bytes of a group of three come before it: once in each
@@ -183,6 +258,15 @@ mod tests {
             ("host=db user=sync password=canary-word dbname=state", "canary-word"),
             ("host=db password = 'canary word' user=sync", "canary word"),
             ("Server=db;User Id=sync;Pwd=canary-word;", "canary-word"),
+            (r"host=db password='it\'s-canary-9' user=sync", "it's-canary-9"),
+            (r"host=db password='it\'s-canary-9' user=sync", r"it\'s-canary-9"),
+            (r"host=db password='back\\canary \' word' user=sync", r"back\canary ' word"),
+            (r"host=db password=it\'s\ canary-9 user=sync", "it's canary-9"),
+            ("Server=db;Pwd='it''s-canary-9';User Id=sync", "it's-canary-9"),
+            ("Server=db;Pwd=\"it's;canary-9\";User Id=sync", "it's;canary-9"),
+            // A backslash that means itself.
+            (r"Server=db;Pwd='canary-word\';User Id=sync", r"canary-word\"),
+            (r"Server=db;Pwd=canary-word\;User Id=sync", r"canary-word\"),
             ("postgres://db/state?user=sync&password=canary-word&x=y", "canary-word"),
         ] {
             let redactor = knowing(string);
@@ -190,6 +274,38 @@ mod tests {
             assert!(!clean.contains("canary"), "{string}: {clean}");
             assert_eq!(redactor.clean("db.example.com is down"), "db.example.com is down");
         }
+    }
+
+    #[test]
+    fn letters_beyond_ascii_go_in_both_sizes_and_as_programs_write_them_that_know_them_by_one_byte() {
+        let secret = "Passwört-1234";
+        let redactor = knowing(secret);
+        for text in [
+            secret.to_uppercase(),
+            secret.to_lowercase(),
+            "PASSW%C3%96RT-1234".to_owned(),
+            "Passw%F6rt-1234".to_owned(),
+            "PASSW%D6RT-1234".to_owned(),
+            r"Passw\xf6rt-1234".to_owned(),
+            r"Passw\303\266rt-1234".to_owned(),
+            r"Passw\\303\\266rt-1234".to_owned(),
+            r"Passw\366rt-1234".to_owned(),
+            "Passw\u{fffd}rt-1234".to_owned(),
+            secret.bytes().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().concat(),
+        ] {
+            assert_eq!(redactor.clean(&format!("u={text}, next")), "u=[redacted], next");
+        }
+        assert_eq!(knowing("groß-canary").clean("GROSS-CANARY"), "[redacted]");
+        // Letters that could not be read tell nothing, whoever wrote them.
+        let marks = "\u{fffd}".repeat(8);
+        assert_eq!(knowing("пароль-1").clean(&marks), marks);
+    }
+
+    #[test]
+    fn a_short_line_of_several_stays_since_it_may_be_a_word() {
+        let redactor = knowing("line-one\nof-some-length-2\nthird-line");
+        assert_eq!(redactor.clean("line-one of-some-length-2 third-line"), "[redacted]");
+        assert_eq!(redactor.clean("| line-one\n| of-some-length-2"), "| line-one\n| [redacted]");
     }
 
     #[test]

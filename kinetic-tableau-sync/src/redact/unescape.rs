@@ -96,6 +96,10 @@ fn escape(bytes: &[u8]) -> Option<(usize, Meaning)> {
             Some((12, Meaning::Letter(char::from_u32(letter)?)))
         }
         [b'\\', b'x', rest @ ..] => Some((4, Meaning::Byte(byte(rest)?))),
+        // As shells, `git` and Postgres write bytes.
+        [b'\\', high @ b'0'..=b'3', middle @ b'0'..=b'7', low @ b'0'..=b'7', ..] => {
+            Some((4, Meaning::Byte((high - b'0') << 6 | (middle - b'0') << 3 | (low - b'0'))))
+        }
         [b'\\', kind, ..] => {
             let byte = match kind {
                 b'"' | b'\\' | b'/' | b'\'' => *kind,
@@ -146,8 +150,12 @@ mod tests {
             ("&lt;&gt;&amp;&quot;&apos;&#39;&#x27;&#xfc;", "<>&\"'''ü"),
             (r#"\"\/\\ \n\t\u00fc\u003C\ud83d\udd12\u{1f512}\x41"#, "\"/\\ \n\tü<\u{1f512}\u{1f512}A"),
             (r"%5c%22 &amp;lt; \\\", "\" < \\"),
+            (r"\303\274\101\\\060", "üA\\0"),
             // What only looks like an escape stays.
-            ("100% & so on; \\d %zz &nosuch; \\u12 %2", "100% & so on; \\d %zz &nosuch; \\u12 %2"),
+            (
+                "100% & so on; \\d %zz &nosuch; \\u12 %2 \\400 \\08",
+                "100% & so on; \\d %zz &nosuch; \\u12 %2 \\400 \\08",
+            ),
         ] {
             assert_eq!(undone(escaped), plain, "{escaped}");
         }

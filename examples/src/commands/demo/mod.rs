@@ -60,7 +60,7 @@ async fn show(options: &args::Demo) -> Outcome<Scene> {
     let began = Instant::now();
     let tell = |line: String| {
         if !options.json {
-            output::say(line);
+            output::say_lines(line);
         }
     };
     let place = Place::new(options.keep.as_deref())?;
@@ -91,7 +91,7 @@ async fn show(options: &args::Demo) -> Outcome<Scene> {
     if options.json {
         output::say_json(&report);
     } else {
-        output::say(format_args!("\n{report}"));
+        output::say_lines(format_args!("\n{report}"));
     }
     place.settle();
     if report.matches() {

@@ -6,6 +6,7 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 
 use crate::output;
+use crate::visible::is_unseen;
 
 /// Text for an element or an attribute in quotes. What would end either is written as an entity, and what is not seen but changes what is
 /// seen (control characters, marks that turn the direction of writing) is made visible. Known secrets are taken out.
@@ -46,22 +47,6 @@ impl fmt::Display for Words<'_> {
         }
         Text(rest).fmt(f)
     }
-}
-
-/// Control characters, marks of direction, and what has no width.
-fn is_unseen(character: char) -> bool {
-    character.is_control()
-        || matches!(
-            character,
-            '\u{61c}'
-                | '\u{200b}'
-                | '\u{200e}'
-                | '\u{200f}'
-                | '\u{202a}'..='\u{202e}'
-                | '\u{2060}'
-                | '\u{2066}'..='\u{2069}'
-                | '\u{feff}'
-        )
 }
 
 /// At most so many characters of a text.

@@ -34,7 +34,8 @@ pub(super) async fn run(config: &Config, options: &args::Report) -> Outcome<Exit
     let report = gathered(config, &Stores::of(&store), options).await?;
     let page = page::write(&report).map_err(|error| Failure::of(&error, None))?;
     if options.out == Path::new("-") {
-        say(&page);
+        // Its texts are visible already.
+        output::say_lines(&page);
     } else {
         save(&options.out, &page)?;
         say(format_args!("{} ({})", options.out.display(), output::size(page.len() as u64)));

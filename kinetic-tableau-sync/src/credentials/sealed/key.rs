@@ -51,11 +51,24 @@ impl SealKey {
     /// # Errors
     /// [`Exists`](CredentialErrorKind::Exists) when there is a file already, [`Io`](CredentialErrorKind::Io) when it cannot be written.
     pub fn create_file(path: impl AsRef<Path>) -> Result<Self, CredentialError> {
-        let path = path.as_ref();
+        Self::write_new(path.as_ref(), None)
+    }
+
+    /// As [`create_file`](SealKey::create_file), with owner and group of another file (on Unix), such as the key whose place it takes: so
+    /// whoever could read that can read this one. Its mode as well, but never for all users. Blocks.
+    ///
+    /// # Errors
+    /// As [`create_file`](SealKey::create_file), and [`Io`](CredentialErrorKind::Io) where this user may not give files to that owner or
+    /// group. Then there is no new file.
+    pub fn create_file_like(path: impl AsRef<Path>, like: impl AsRef<Path>) -> Result<Self, CredentialError> {
+        Self::write_new(path.as_ref(), Some(like.as_ref()))
+    }
+
+    fn write_new(path: &Path, like: Option<&Path>) -> Result<Self, CredentialError> {
         let key = Self::generate(of_file(path));
         let Kind::Identity(identity) = &key.kind else { return Ok(key) };
         let text = identity.to_string();
-        file::create_with(path, |file| {
+        file::create_with(path, like, |file| {
             // As the format's own tool writes it.
             writeln!(file, "# opens sealed credentials; public key: {}", identity.to_public())?;
             writeln!(file, "{}", text.expose_secret())
@@ -189,7 +202,7 @@ mod tests {
         let path = directory.path().join("seal.key");
         SealKey::create_file(&path).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        for mode in [0o644, 0o640] {
+        for mode in [0o644, 0o660] {
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
             assert_eq!(SealKey::read_file(&path).unwrap_err().kind(), CredentialErrorKind::Exposed);
         }

@@ -3,7 +3,8 @@
 //! - It is opened by a passphrase (scrypt), or by an X25519 identity in a key file or in the keyring of the operating system. The tool
 //!   `age` opens it as well, should this program be gone.
 //! - It is written whole into a new file beside it, which then takes its place: whatever fails half way, the old file stays as it was.
-//!   Nothing is ever written in clear.
+//!   Nothing is ever written in clear. The new file has owner, group and mode of the old one (on Unix), and where this user may not give
+//!   it away nothing is changed. Access lists are not kept.
 //! - One process writes at a time: whoever writes holds a lock of the operating system on `FILE.lock`.
 //! - What was decrypted is kept while the file stays the same, since a passphrase takes a second to try, and is overwritten with zeros when
 //!   it goes.
