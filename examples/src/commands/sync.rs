@@ -59,9 +59,9 @@ pub(super) async fn run(config: &Config, names: &[String], doing: Doing, json: b
         let until = pause.until.map_or_else(|| "`resume`".to_owned(), moment);
         let by = format!("{name} is paused until {until} by {}", pause.by);
         if names.contains(name) {
-            output::note(&format!("{by}; it is synced all the same, since it was named"));
+            output::note(format!("{by}; it is synced all the same, since it was named"));
         } else if datasets.iter().any(|dataset| dataset.name() == name) {
-            output::note(&format!("{by}, and left out; name it to sync it all the same"));
+            output::note(format!("{by}, and left out; name it to sync it all the same"));
             datasets.retain(|dataset| dataset.name() != name);
         }
     }

@@ -182,7 +182,15 @@ impl<'a> Work<'a> {
         if kept.is_empty() {
             return Ok(good);
         }
-        let first = kept.first().map(|reject| (reject.column.clone(), reject.reason.clone(), reject.hint.clone()));
+        let mut first = kept.first().map(|reject| (reject.column.clone(), reject.reason.clone(), reject.hint.clone()));
+        if let Some((column, _, hint)) = &mut first
+            && good.rows() == 0
+            && kept.len() > 1
+            && kept.iter().all(|reject| reject.column == *column)
+        {
+            // Then it is not the rows that are wrong.
+            *hint = Some(format!("no row that was read fits: give {column} another type in `types`, or map it another way"));
+        }
         self.parts.rejects.keep(kept).await.map_err(|error| self.error(Stage::State, error))?;
         let (rejected, allowed) = (filling.open.here.len() as u64, self.spec.max_rejects);
         let Some((column, reason, hint)) = first.filter(|_| rejected > allowed) else {
