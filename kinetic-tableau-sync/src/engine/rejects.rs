@@ -189,7 +189,9 @@ impl<'a> Work<'a> {
             && kept.iter().all(|reject| reject.column == *column)
         {
             // Then it is not the rows that are wrong.
-            *hint = Some(format!("no row that was read fits: give {column} another type in `types`, or map it another way"));
+            *hint = Some(format!(
+                "no row that was read fits: give {column} another type in `types`, or map it another way"
+            ));
         }
         self.parts.rejects.keep(kept).await.map_err(|error| self.error(Stage::State, error))?;
         let (rejected, allowed) = (filling.open.here.len() as u64, self.spec.max_rejects);
