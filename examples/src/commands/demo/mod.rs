@@ -43,7 +43,7 @@ pub(super) async fn run(options: &args::Demo) -> Outcome<Exit> {
         return Ok(Exit::Done);
     }
     let place = options.keep.as_deref().unwrap_or(Path::new("."));
-    output::say(format_args!(
+    output::say_lines(format_args!(
         "\nBoth servers stay up until Ctrl-C, and rows change all the time. In another terminal, for instance\n  \
          kinetic-tableau --config {0} check\n  kinetic-tableau --config {0} run\n  kinetic-tableau --config {0} status",
         place.join("kinetic-tableau.toml").display()

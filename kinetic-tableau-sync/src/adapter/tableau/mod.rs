@@ -78,7 +78,7 @@ impl TableauDestination {
     /// publish, and put old rows over what another has landed meanwhile. Tableau offers no condition on a publish that could prevent that;
     /// so it is noticed by the next cycle.
     ///
-    /// It costs a request behind each landing and a look at the target before each delta, and nothing where nothing lands. Whoever edits
+    /// It costs one more request behind each full load and three around each delta, and none where nothing lands. Whoever edits
     /// the datasource in Tableau, its name or its description, calls for a full load by it; so does a delta whose process died before it
     /// knew the outcome.
     #[must_use]
