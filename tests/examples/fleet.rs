@@ -174,6 +174,10 @@ impl Source for Tenants {
         schema: Arc<Schema>,
         window: Window,
     ) -> BoxStream<'a, Result<Batch, SourceError>> {
+        if window.after.as_ref() == Some(&window.through) {
+            // The store keeps no rows, and would take the same one for a new one.
+            return stream::empty().boxed();
+        }
         let newest: i64 = window.through.as_str().parse().unwrap();
         let body = format!("{{\"value\":[{{\"Num\":1,\"SysRevID\":{newest}}}]}}");
         let batch = PageDecoder::new(schema).decode(body.as_bytes()).unwrap().batch;
