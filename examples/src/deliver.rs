@@ -30,14 +30,16 @@ impl Destinations {
     ) -> Outcome<Self> {
         let extracts = engine.filter(|_| config.delivers(Deliver::Tableau)).map(|engine| {
             let options = HyperOptions { spool: config.spool.clone(), engine };
-            let destination = TableauDestination::new(tableau.clone(), options);
+            let destination =
+                TableauDestination::new(tableau.clone(), options).watch_target(config.tableau.watch_target);
             Arc::new(match events {
                 Some(events) => destination.events(events),
                 None => destination,
             }) as _
         });
         let parquet = config.delivers(Deliver::Parquet).then(|| {
-            let destination = ParquetDestination::new(tableau.clone(), &config.spool);
+            let destination =
+                ParquetDestination::new(tableau.clone(), &config.spool).watch_target(config.tableau.watch_target);
             Arc::new(match events {
                 Some(events) => destination.events(events),
                 None => destination,

@@ -188,3 +188,24 @@ async fn a_worker_without_schedules_does_what_is_asked_for() {
     assert!(timeout(LONG, worker.wait()).await.unwrap().unwrap().success(), "{said}");
     world.is_equal().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_moves_its_stamps_late_costs_full_loads_and_no_row() {
+    let world =
+        World::start_with(60, |tableau| tableau.switches(|switches| switches.late_update = Duration::from_secs(2)))
+            .await;
+    let sync = async || {
+        world.kinetic.random_changes("APInvoices", 5, 1);
+        tokio::time::sleep(Duration::from_millis(3_500)).await;
+        let output = world.run(&["sync"]).await;
+        succeeded(&output);
+        world.is_equal().await;
+        text(&output)
+    };
+    succeeded(&world.run(&["sync"]).await);
+    let seen = sync().await;
+    assert!(seen.contains("full load") && seen.contains("somebody else has written"), "{seen}");
+    world.configure(|text| text.replace("[tableau.auth]", "watch_target = false\n[tableau.auth]"));
+    let unseen = sync().await;
+    assert!(unseen.contains(": delta, "), "{unseen}");
+}

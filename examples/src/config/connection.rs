@@ -140,6 +140,8 @@ pub(crate) struct Tableau {
     pub(crate) sign_in: SignIn,
     /// Runs that land here at once, of all workers.
     pub(crate) most_runs: Option<u32>,
+    /// Whether datasources that somebody else has written to are loaded anew.
+    pub(crate) watch_target: bool,
 }
 
 /// `[tableau.auth]`
@@ -166,7 +168,7 @@ pub(crate) struct Token {
 
 impl Tableau {
     pub(super) fn read(root: &Section<'_>) -> Outcome<Self> {
-        let Some(section) = root.section("tableau", &["url", "site", "auth", "most_runs"])? else {
+        let Some(section) = root.section("tableau", &["url", "site", "auth", "most_runs", "watch_target"])? else {
             return Err(root.missing("tableau", "a section [tableau] with url and site"));
         };
         // An empty site is a meaningful one, so it is read past the check that refuses empty texts.
@@ -179,6 +181,7 @@ impl Tableau {
             site: site.to_owned(),
             sign_in: SignIn::read(&section)?,
             most_runs: most_runs(&section)?,
+            watch_target: section.flag("watch_target", true)?,
         })
     }
 }

@@ -122,7 +122,7 @@ impl Dataset {
         spec.mapping = mapping::read(section)?;
         spec.drift = mapping::drift(section)?;
         spec.max_rejects = section.integer("max_rejects", "a number of rows")?.unwrap_or(spec.max_rejects);
-        spec.compare_rows = flag(section, "reconcile_rows")?;
+        spec.compare_rows = section.flag("reconcile_rows", false)?;
         let reconcile_after: Option<u32> = section.integer("reconcile_after", "a number of cycles")?;
         if reconcile_after == Some(0) {
             return Err(section.bad("reconcile_after", "at least one cycle").next("for instance 100"));
@@ -164,14 +164,6 @@ fn schedule(section: &Section<'_>, key: &str, text: &str) -> Outcome<Schedule> {
             "for instance \"manual\", \"every 15m\", \"0 6 * * 1-5 in Europe/Zurich\" or \"after process Post AP Invoices\"",
         )
     })
-}
-
-fn flag(section: &Section<'_>, key: &str) -> Outcome<bool> {
-    match section.value(key).map(|value| value.get_ref().as_bool()) {
-        None => Ok(false),
-        Some(Some(flag)) => Ok(flag),
-        Some(None) => Err(section.bad(key, "it is true or false").next("leave it out for false")),
-    }
 }
 
 fn percent(section: &Section<'_>, default: u8) -> Outcome<u8> {

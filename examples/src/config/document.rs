@@ -188,6 +188,15 @@ impl<'a> Section<'a> {
         Ok(texts)
     }
 
+    /// True or false, or the value that holds without it.
+    pub(super) fn flag(&self, key: &str, otherwise: bool) -> Outcome<bool> {
+        match self.value(key).map(|value| value.get_ref().as_bool()) {
+            None => Ok(otherwise),
+            Some(Some(flag)) => Ok(flag),
+            Some(None) => Err(self.bad(key, "it is true or false").next(format!("leave it out for {otherwise}"))),
+        }
+    }
+
     pub(super) fn integer<N: std::str::FromStr>(&self, key: &str, wanted: &str) -> Outcome<Option<N>> {
         let Some(value) = self.value(key) else {
             return Ok(None);

@@ -55,6 +55,8 @@ pub struct Switches {
     pub keep_revisions: bool,
     /// Whether published files are opened and checked by the engine.
     pub check_extracts: bool,
+    /// How long behind a write `updatedAt` moves once more, as where something is reckoned later; not at all when zero.
+    pub late_update: Duration,
 }
 
 impl Default for Switches {
@@ -67,6 +69,7 @@ impl Default for Switches {
             cloud: false,
             keep_revisions: false,
             check_extracts: true,
+            late_update: Duration::ZERO,
         }
     }
 }
@@ -180,7 +183,7 @@ impl TableauSimBuilder {
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
-            site: Mutex::new(Site::new(&self.site)),
+            site: Mutex::new(Site::new(&self.site, self.switches.late_update)),
             directory: tempfile::Builder::new().prefix("kt-tableau-").tempdir()?,
             extracts: Extracts::default(),
             secrets: self.secrets,

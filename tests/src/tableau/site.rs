@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::Value as Json;
@@ -14,6 +15,8 @@ use super::wire::{Failure, Node};
 pub(crate) struct Site {
     pub(crate) id: String,
     pub(crate) content_url: String,
+    /// How long behind a write its stamp moves once more.
+    late_update: Duration,
     pub(crate) user: String,
     pub(crate) projects: Vec<Project>,
     pub(crate) datasources: Vec<Datasource>,
@@ -268,7 +271,7 @@ pub(crate) fn moment(at: DateTime<Utc>) -> String {
 }
 
 impl Site {
-    pub(crate) fn new(content_url: &str) -> Self {
+    pub(crate) fn new(content_url: &str, late_update: Duration) -> Self {
         let default = Project { id: fresh_id(), name: "Default".to_owned(), parent: None };
         let user = |name: &str, role| User { id: fresh_id(), name: name.to_owned(), role };
         let users = vec![user("demo", "SiteAdministratorCreator"), user("ann", "Explorer")];
@@ -277,6 +280,7 @@ impl Site {
         Self {
             id: fresh_id(),
             content_url: content_url.to_owned(),
+            late_update,
             user: me,
             users,
             groups: vec![Group { id: fresh_id(), name: "Finance".to_owned(), members }],
@@ -341,6 +345,12 @@ impl Site {
         Node::new("project").with("id", id).with("name", name)
     }
 
+    /// What is told of the last write.
+    fn shown(&self, updated_at: DateTime<Utc>) -> DateTime<Utc> {
+        let late = updated_at + self.late_update;
+        if late <= Utc::now() { late } else { updated_at }
+    }
+
     pub(crate) fn datasource_node(&self, found: &Datasource) -> Node {
         let size =
             found.file.as_ref().and_then(|file| file.metadata().ok()).map_or(1, |file| file.len().div_ceil(1 << 20));
@@ -355,7 +365,7 @@ impl Site {
             .maybe("certificationNote", found.certified.as_ref())
             .with("size", size.max(1))
             .with("createdAt", moment(found.created_at))
-            .with("updatedAt", moment(found.updated_at))
+            .with("updatedAt", moment(self.shown(found.updated_at)))
             .child(self.project_ref(&found.project_id))
             .child(Node::new("owner").with("id", found.owner.as_ref().unwrap_or(&self.user)))
             .child(tags(found))
