@@ -173,6 +173,10 @@ impl Session {
     }
 
     async fn connect(config: &Config, opening: Opening<'_>, store: Store) -> Outcome<Self> {
+        // All of them, so that none is repeated which the other system happens to say. What is wrong with one is told where it is needed.
+        for reference in config.secret_refs() {
+            let _ = reference.resolve(&config.secrets).await;
+        }
         let kinetic = kinetic(config).await?;
         let engine = if config.delivers(Deliver::Tableau) { Some(EngineLocation::find()?) } else { None };
         ping(&kinetic, config).await.map_err(|error| at_kinetic(&kinetic, error))?;
