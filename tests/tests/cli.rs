@@ -507,11 +507,16 @@ const KILLS: u64 = 50;
 async fn killed_again_and_again_it_ends_up_right() {
     let world = World::start(300).await;
     succeeded(&world.run(&["sync"]).await);
-    // One of a few hundred moments of a run, always the same ones.
+    // How long a run takes here.
+    world.kinetic.random_changes("APInvoices", 10, KILLS);
+    let began = std::time::Instant::now();
+    succeeded(&world.run(&["sync"]).await);
+    let length = u64::try_from(began.elapsed().as_millis()).unwrap();
+    // One of its moments, from the first to the last.
     let (mut random, mut died) = (7_u64, 0);
     for nth in 0..KILLS {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let moment = Duration::from_millis((random >> 33) % 900);
+        let moment = Duration::from_millis((random >> 33) % length);
         world.kinetic.random_changes("APInvoices", 10, nth);
         let arguments: &[&str] = if nth % 5 == 4 { &["sync", "--full", "ap_invoices"] } else { &["sync"] };
         let mut sync: Child = world.command(arguments).await.spawn().unwrap();

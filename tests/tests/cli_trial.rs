@@ -111,10 +111,10 @@ async fn a_check_tells_what_run_would_refuse_and_what_a_sync_would_replace() {
     service("KT_SHORT", "127.0.0.1:0");
     let short = check().await;
     assert_eq!(short.status.code(), Some(1));
-    assert!(text(&short).contains("✗ service: [service] webhook_secret: the secret is shorter"), "{}", text(&short));
+    assert!(text(&short).contains("✗ service: webhook_secret: the secret is shorter"), "{}", text(&short));
     assert!(text(&short).contains("next: make one with `openssl rand -hex 32`"), "{}", text(&short));
     service("KT_HOOK", "192.0.2.1:80");
-    assert!(text(&check().await).contains("✗ service: [service] listen"), "not an address of this machine");
+    assert!(text(&check().await).contains("✗ service: listen"), "not an address of this machine");
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     service("KT_HOOK", &taken.local_addr().unwrap().to_string());
     let used = check().await;
