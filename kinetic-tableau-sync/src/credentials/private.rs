@@ -65,7 +65,7 @@ pub(super) fn refuse_exposed(path: &Path, about: &std::fs::Metadata) -> Result<(
         if let Some((why, next)) = exposed(&file, &process) {
             let message = format!("{why} {} (mode {:04o})", path.display(), file.mode);
             return Err(CredentialError::new(CredentialErrorKind::Exposed, message).with_hint(format!(
-                "chmod 600 {}{next}, and change the secret if somebody may have read it",
+                "chmod 600 {}{next}, and change what is in it, or what it opens, if somebody may have read it",
                 path.display()
             )));
         }

@@ -12,6 +12,8 @@ use super::{CredentialError, CredentialErrorKind, SealKey, damaged};
 
 const BEGIN: &[u8] = b"-----BEGIN AGE ENCRYPTED FILE-----";
 const END: &[u8] = b"-----END AGE ENCRYPTED FILE-----";
+/// What either form of the format has somewhere.
+const SIGNS: [&[u8]; 4] = [b"AGE ENC", b"TED FILE", b"age-enc", b"\n-> "];
 
 /// The format is encrypted in pieces of this size.
 const PIECE: usize = 64 * 1024;
@@ -125,7 +127,14 @@ fn look_at_ends(bytes: &[u8], path: &Path) -> Result<bool, CredentialError> {
     if BEGIN.starts_with(bytes) {
         return Err(truncated(path));
     }
-    let Some(behind) = bytes.strip_prefix(BEGIN) else { return Ok(false) };
+    let Some(behind) = bytes.strip_prefix(BEGIN) else {
+        // Of a file that was damaged something is left to know it by.
+        let holds = |part: &[u8]| bytes.windows(part.len()).any(|window| window == part);
+        if !SIGNS.iter().any(|sign| holds(sign)) {
+            return Err(damaged(path, "nothing in it is of the age format, so it is another file, or was overwritten"));
+        }
+        return Ok(false);
+    };
     let text = behind.strip_suffix(b"\n").unwrap_or(behind);
     let text = text.strip_suffix(b"\r").unwrap_or(text);
     let last = text.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();

@@ -207,6 +207,7 @@ fn another_version_of_the_document_or_of_the_format_is_told() {
         (seal_text("canary: a file of somebody else", &key), CredentialErrorKind::Invalid),
         (b"age-encryption.org/v7\n-> X25519 abc\n--- def\n".to_vec(), CredentialErrorKind::Newer),
         (b"canary: no sealed file at all, but a text of some length".to_vec(), CredentialErrorKind::Damaged),
+        (b"garbage".to_vec(), CredentialErrorKind::Damaged),
         (Vec::new(), CredentialErrorKind::Truncated),
     ] {
         let error = envelope::open(&bytes, &key, path).unwrap_err();
