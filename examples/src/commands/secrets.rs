@@ -152,7 +152,8 @@ async fn rekey(secrets: &Secrets, new: args::Rekey) -> Outcome<()> {
         (KeyRef::Ask, "{ passphrase = \"ask\" }".to_owned())
     };
     if new != KeyRef::Ask && same(&new, old) {
-        return Err(Failure::usage("this is the key that is in use").next("name another file, variable or entry, one that holds the new key"));
+        return Err(Failure::usage("this is the key that is in use")
+            .next("name another file, variable or entry, one that holds the new key"));
     }
     // The old key first: without it nothing is made.
     let sealed = sealed(secrets).await?;
