@@ -1,12 +1,11 @@
 //! How many workers behave with very many tenants: `cargo run --release --package simulators --example fleet`.
 //!
-//! - `--tenants N` (10,000), `--datasets N` of each (1), `--workers N` (8), `--at-once N` runs of each worker (32), `--every TIME` (15m),
-//!   `--jitter TIME` (5m), `--hours N` (3), `--changed PERCENT` of datasets between two runs (20).
+//! `--tenants N` (10,000), `--datasets N` of each (1), `--workers N` (8), `--at-once N` runs of each worker (32), `--every TIME` (15m),
+//! `--jitter TIME` (5m), `--hours N` (3), `--changed PERCENT` of datasets between two runs (20).
 //!
 //! First one idle run and one run with a change are made with the real clients against the simulators, and their requests are counted.
 //! Then the real workers and the real engine run in simulated time, over sources and targets that take as long as so many requests, and
-//! over a store that counts what it is asked for. What is printed of times is simulated; what is printed of calls is counted. The first
-//! hour, in which everything is loaded for the first time, is shown on its own line.
+//! over a store that counts what it is asked for. Printed times are simulated, calls are counted; the first hour has a line of its own.
 
 #![expect(
     clippy::unwrap_used,
@@ -18,7 +17,7 @@
     reason = "it is a measurement: what is not as it must be ends it"
 )]
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -102,12 +101,12 @@ impl Shared {
     }
 
     async fn kinetic(&self, requests: u32) {
-        count(&mut self.counters.lock().unwrap().kinetic, self.now(), u64::from(requests));
+        count(&mut self.counters.lock().unwrap().kinetic, self.now(), requests.into());
         sleep(REQUEST * requests).await;
     }
 
     async fn tableau(&self, requests: u32) {
-        count(&mut self.counters.lock().unwrap().tableau, self.now(), u64::from(requests));
+        count(&mut self.counters.lock().unwrap().tableau, self.now(), requests.into());
         sleep(REQUEST * requests).await;
     }
 
@@ -348,7 +347,7 @@ impl FingerprintStore for CountingStore {
         &self,
         _: &DatasetId,
         _: Layer<'_>,
-        _: &std::collections::HashSet<u128>,
+        _: &HashSet<u128>,
     ) -> Result<HashMap<u128, String>, StateError> {
         self.shared.read();
         Ok(HashMap::new())
@@ -581,12 +580,8 @@ fn print(settings: &Settings, counters: &Counters) {
     ] {
         let (first, later) = series.split_at(series.len().min(hour));
         let mean = |part: &[u64]| part.iter().sum::<u64>() as f64 / part.len().max(1) as f64;
-        println!(
-            "{name:<26} {:>12.1} {:>12} {:>12.1}",
-            mean(later),
-            later.iter().max().copied().unwrap_or_default(),
-            mean(first)
-        );
+        let peak = later.iter().max().copied().unwrap_or_default();
+        println!("{name:<26} {:>12.1} {peak:>12} {:>12.1}", mean(later), mean(first));
     }
     let mut lags: Vec<u64> = counters.lags.iter().filter(|(at, _)| *at > hour as u64).map(|(_, lag)| *lag).collect();
     lags.sort_unstable();
