@@ -166,7 +166,7 @@ impl Session {
         let store = Store::open(config).await?;
         let opened = Box::pin(Self::connect(config, opening, store.clone())).await;
         let failure = opened.as_ref().err();
-        if failure.is_none_or(|failure| failure.exit() != Exit::Interrupted) {
+        if failure.is_none_or(|failure| failure.exit() != Exit::Interrupted && !failure.is_busy()) {
             unconnected::note(&store, &owner(config), failure).await;
         }
         opened

@@ -37,6 +37,8 @@ pub(crate) struct Failure {
     /// Credentials were refused: the same ones are not offered again and again, since that locks accounts. Or something else that does not
     /// mend itself.
     refused: bool,
+    /// Another process is at it, so that nothing is wrong.
+    busy: bool,
 }
 
 impl std::fmt::Display for Failure {
@@ -53,7 +55,14 @@ pub(crate) type Outcome<T> = Result<T, Failure>;
 impl Failure {
     /// Something failed at run time.
     pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), next: None, causes: Vec::new(), exit: Exit::Failed, refused: false }
+        Self {
+            message: message.into(),
+            next: None,
+            causes: Vec::new(),
+            exit: Exit::Failed,
+            refused: false,
+            busy: false,
+        }
     }
 
     /// The command line or the configuration cannot work.
@@ -98,6 +107,17 @@ impl Failure {
     pub(crate) fn into_usage(mut self) -> Self {
         self.exit = Exit::Usage;
         self
+    }
+
+    /// Marks it as the work of another process.
+    pub(crate) fn into_busy(mut self) -> Self {
+        self.busy = true;
+        self
+    }
+
+    /// Whether another process is at it.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.busy
     }
 
     /// Marks it as the operator's own wish.

@@ -49,7 +49,8 @@ pub(crate) async fn take(
         if let Taken::WaitFor(longest) = taken
             && began.elapsed() >= longest
         {
-            return Err(Failure::new(in_use(places.len())).next(
+            let failure = Failure::new(in_use(places.len())).into_busy();
+            return Err(failure.next(
                 "let the worker do it (`trigger`), or give this process a token of its own in `[tableau.auth] tokens`",
             ));
         }

@@ -302,6 +302,11 @@ async fn a_worker_that_has_lost_its_token_gives_up_what_it_was_at_and_goes_on_wh
     assert_eq!(sync.status.code(), Some(1), "{said}");
     assert!(said.contains("is in use by another worker") && said.contains("`trigger`"), "{said}");
     assert_eq!(world.tableau.faults().count("auth/signin"), 1, "nobody has ended its session");
+    let status = json(&{
+        let mut status = world.command(&["status", "--json"]).await;
+        status.env("KT_STATE", database.url()).output().await.unwrap()
+    });
+    assert!(status["unconnected"].is_null(), "a token that a worker uses keeps nothing from beginning: {status}");
 
     first[0].signal("STOP");
     let second = [start().await];

@@ -129,6 +129,9 @@ pub(super) async fn gather(config: &Config, stores: Option<&Stores>, now: DateTi
     for (name, found) in known {
         stand(&name, None, Some(found));
     }
+    // A run that has ended well since shows that it is over, also where nobody had to connect anew for it.
+    let runs = || datasets.iter().filter_map(|dataset| dataset.last_success.as_ref());
+    let unconnected = unconnected.filter(|noted| !runs().any(|run| run.started > noted.at));
     Ok(Standings { datasets, workers: alive, unconnected })
 }
 
