@@ -1,11 +1,11 @@
-//! Keeping the lease of a run. One renewal that fails is no lost lease: it is ours until its own time is over.
+//! Keeping leases, of runs and of slots. One renewal that fails is no lost lease: it is ours until its own time is over.
 
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::Parts;
-use crate::store::{Lease, StateError, StateErrorKind};
+use crate::store::{Lease, StateError, StateErrorKind, StateStore};
 
 /// How long the store may take for an answer while a lease is at stake.
 pub(super) fn patience(lease: Duration) -> Duration {
@@ -19,32 +19,37 @@ pub(super) async fn keep(parts: &Parts, lease: &Lease, mut asked: Instant) -> St
     let mut lease = lease.clone();
     loop {
         parts.clock.sleep(parts.lease / 3).await;
-        match renew(parts, &lease, asked + parts.lease).await {
+        match renew(&*parts.state, &lease, parts.lease, asked + parts.lease).await {
             Ok(renewed) => (lease, asked) = renewed,
             Err(error) => return error,
         }
     }
 }
 
-/// Renews a lease, trying again until its end. Answers it with the moment before it was asked for.
-async fn renew(parts: &Parts, lease: &Lease, end: Instant) -> Result<(Lease, Instant), StateError> {
+/// Renews a lease of such a length, trying again until its end. Answers it with the moment before it was asked for.
+pub(crate) async fn renew(
+    state: &dyn StateStore,
+    lease: &Lease,
+    length: Duration,
+    end: Instant,
+) -> Result<(Lease, Instant), StateError> {
     // Whoever was stopped for longer than the lease may ask once: perhaps nobody has taken it.
-    let mut last = Instant::now() + patience(parts.lease);
+    let mut last = Instant::now() + patience(length);
     loop {
         let asked = Instant::now();
-        let error = match timeout_at(last, parts.state.renew(lease, parts.lease)).await {
+        let error = match timeout_at(last, state.renew(lease, length)).await {
             Ok(Ok(renewed)) => return Ok((renewed, asked)),
             Ok(Err(error)) if error.kind() == StateErrorKind::Leased => return Err(error),
             Ok(Err(error)) => error,
             Err(_) => StateError::new(StateErrorKind::Unavailable, "the store does not answer"),
         };
         // Not at once: a store that is starting again has enough to do.
-        sleep_until(end.min(Instant::now() + parts.lease / 30)).await;
+        sleep_until(end.min(Instant::now() + length / 30)).await;
         let now = Instant::now();
         if now >= end {
             let message = format!("the lease of dataset {} could not be renewed in time: {error}", lease.dataset);
             return Err(StateError::new(StateErrorKind::Unavailable, message).with_cause(error));
         }
-        last = end.min(now + patience(parts.lease));
+        last = end.min(now + patience(length));
     }
 }

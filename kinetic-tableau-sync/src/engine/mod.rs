@@ -33,6 +33,7 @@ mod unique;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(crate) use self::keep::renew;
 pub use self::mapped::landing_schema;
 pub(crate) use self::policy::UNMENDED;
 pub use self::policy::{Cause, Disposition, Stage, SyncError};

@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::Instant;
 
 use crate::clock::Clock;
+use crate::engine::renew;
 use crate::model::DatasetId;
 use crate::store::{Lease, StateError, StateErrorKind, StateStore};
 
@@ -131,29 +132,9 @@ impl Slots {
         loop {
             let due = asked + self.ttl / 3;
             self.clock.sleep(due.saturating_duration_since(Instant::now())).await;
-            let Some(renewed) = self.renew(&lease, asked + self.ttl).await else { return };
+            let renewed = renew(&*self.state, &lease, self.ttl, asked + self.ttl).await;
+            let Ok(renewed) = renewed else { return };
             (lease, asked) = renewed;
-        }
-    }
-
-    /// Renews a lease, trying again until its end. Answers it with the moment before it was asked for; none when it is lost.
-    async fn renew(&self, lease: &Lease, end: Instant) -> Option<(Lease, Instant)> {
-        // Whoever stood still for longer than it lasts may ask once: perhaps nobody has taken it.
-        let mut patience = Instant::now() + self.ttl / 6;
-        loop {
-            let asked = Instant::now();
-            // One that hangs must leave time for others.
-            match timeout_at(patience, self.state.renew(lease, self.ttl)).await {
-                Ok(Ok(renewed)) => return Some((renewed, asked)),
-                Ok(Err(error)) if error.kind() == StateErrorKind::Leased => return None,
-                Ok(Err(_)) | Err(_) => sleep_until(end.min(Instant::now() + self.ttl / 12)).await,
-            }
-            // The store counts from when it was reached, which is later: here it is over first.
-            let now = Instant::now();
-            if now >= end {
-                return None;
-            }
-            patience = end.min(now + self.ttl / 6);
         }
     }
 }
